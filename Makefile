@@ -1,0 +1,51 @@
+# Two commands for a start: `make demo` and `make test`. Each sets up what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test crash-points lab lab-full bench soak up lint check clean
+BIN := .venv/bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## virtual environment, database and Redis programs (the others call it)
+	@scripts/bootstrap
+
+demo: setup ## 2,000 orders through two workers, one of them killed half-way, then the audit
+	@$(BIN)/lockstep demo
+
+test: setup ## the whole suite, on a private MariaDB and Redis, with coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --include='jobs/*' --fail-under=100
+	@$(BIN)/coverage report --include='worker/*' --fail-under=95
+
+crash-points: setup ## the way of an order broken off at every command, in every manner (2 minutes)
+	@LOCKSTEP_TEST_FULL=1 $(BIN)/python -m pytest tests/end_to_end/test_crash_points.py
+
+lab: setup ## every pitfall on a private MariaDB, and the report in build/lab/index.html
+	@$(BIN)/python -m pytest tests/lab
+	@$(BIN)/python -m tests.lab.report
+
+lab-full: setup ## the real jobs under every interleaving of their statements (many minutes)
+	@LOCKSTEP_TEST_FULL=1 $(BIN)/python -m pytest -s tests/lab/test_interleavings.py
+
+bench: setup ## speed and latency beside a reference worker, the SQL alone and arq alone (10 minutes)
+	@$(BIN)/python -m benchmarks
+
+soak: setup ## ten minutes of orders while everything around them fails, then every check
+	@$(BIN)/python -m tests.soak
+
+up: setup ## database, Redis and a worker in the foreground; Ctrl-C stops everything
+	@$(BIN)/lockstep up
+
+lint: setup ## ruff, mypy --strict, bandit, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --recursive --confidence-level medium --configfile pyproject.toml worker jobs benchmarks
+	@$(BIN)/lint-imports --no-cache
+
+check: lint test ## what CI runs: lint, then test
+
+clean: ## remove everything that make has made here
+	@rm -rf .venv .lockstep .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache build dist
