@@ -1,0 +1,1 @@
+"""What happens inside one transaction: no driver, no queue, no clock, no settings."""

@@ -1,0 +1,34 @@
+"""Orders that somebody has staged in `intake`, in a transaction of their own: docs/intake.md has the contract."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import orjson
+
+from jobs.orders import PlaceOrder
+from jobs.transaction import Reader, Transaction, load_statements
+
+_INTAKE = load_statements("intake.sql")
+
+
+def stage(orders: Iterable[PlaceOrder], *, at_once: bool = False) -> tuple[str, dict[str, str | int]]:
+    """An INSERT and its parameters, for any driver that reads `%(name)s`: `cursor.execute(*stage([order]))`.
+
+    Run it in the transaction that the orders belong to. `at_once`: you enqueue them right after the commit; a worker
+    does so only where they have no outcome after a while.
+    """
+    rows = sorted((order.order_id.hex, order.model_dump_json(exclude_none=True)) for order in orders)
+    return _INTAKE["stage_orders"].text, {"orders": orjson.dumps(rows).decode(), "at_once": int(at_once)}
+
+
+async def find_staged(reader: Reader, order_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of these orders that are staged."""
+    wanted = sorted(order_id.hex for order_id in order_ids)
+    (row,) = await reader.fetch(_INTAKE["staged_orders"], {"order_ids": wanted})
+    return set(map(UUID, orjson.loads(row["order_ids"] or "[]")))
+
+
+async def end_staged(transaction: Transaction, order_ids: Iterable[UUID]) -> None:
+    """Remove orders that are known to be staged, as the last thing in the transaction of their outcomes."""
+    wanted = sorted(order_id.hex for order_id in order_ids)
+    await transaction.execute(_INTAKE["delete_staged"], {"order_ids": wanted})
