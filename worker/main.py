@@ -1,0 +1,146 @@
+"""`arq worker.main`: the settings that arq reads from this module's names.
+
+arq takes the arguments of its Worker from the module's own `__dict__`, so each public name below is one of those.
+"""
+
+import asyncio
+import gc
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, cast
+
+import structlog
+import uvloop
+from arq.worker import get_kwargs
+from redis.exceptions import RedisError
+
+from worker.database.migrations import check_ready
+from worker.database.retry import DatabaseError
+from worker.database.transactions import Database
+from worker.errors import LockstepError
+from worker.logs import set_up_logs
+from worker.queue import wire
+from worker.queue.connection import redis_settings as _redis_settings
+from worker.queue.connection import warn_of_eviction, what_is_wrong
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.event_stream import EventStream
+from worker.queue.group_commit import MAX_BATCH, GroupCommit
+from worker.queue.intake import Intake
+from worker.queue.page_worker import PageWorker
+from worker.queue.patient_redis import PatientRedis
+from worker.queue.relay import Relay
+from worker.queue.tasks import (
+    DATABASE_KEY,
+    DEAD_LETTERS_KEY,
+    FUNCTIONS,
+    GROUP_COMMITS_KEY,
+    JOB_SECONDS_KEY,
+)
+from worker.settings import read_settings
+
+logger = structlog.get_logger()
+
+try:
+    _settings = read_settings()
+except LockstepError as error:
+    sys.exit(f"lockstep: {error}")
+
+_REDIS_ERRORS: Final = (RedisError, OSError)
+_GRACE_SECONDS: Final = 2  # a task ends itself this much before arq would end it, and its job, for good
+
+functions = FUNCTIONS
+queue_name = _settings.queue_name
+redis_settings = _redis_settings(_settings.redis_url)  # of `arq --check`
+redis_pool = PatientRedis.at(_settings.redis_url, queue_name)
+job_serializer = wire.serialize
+job_deserializer = wire.deserialize_job
+expires_extra_ms = wire.EXPIRES_MS
+
+max_jobs = _settings.max_jobs
+poll_delay = _settings.poll_seconds
+job_timeout = _settings.job_seconds + _GRACE_SECONDS  # a dead worker's jobs run again 10 s after this
+job_completion_wait = _settings.stop_seconds
+keep_result = _settings.keep_outcome_seconds
+max_tries = 2**31  # tries are used up by outages, and an outage must never cost an order
+health_check_interval = 1
+log_results = False
+
+JOBS_BY_PAGE: Final = 2 * MAX_BATCH  # one is placed while the next gathers
+_OPEN_KEY: Final = "open"  # in arq's ctx: what on_shutdown ends
+
+
+async def on_startup(ctx: dict[Any, Any], max_jobs: int = max_jobs) -> None:
+    """Open the database. A refusal or a missing table ends the worker; an outage does not."""
+    set_up_logs(_settings.log_format, _settings.log_level)
+    logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections, max_jobs=max_jobs)
+    ctx[_OPEN_KEY] = stack = AsyncExitStack()
+    ctx[JOB_SECONDS_KEY] = _settings.job_seconds
+    ctx[DATABASE_KEY] = database = await stack.enter_async_context(Database(_settings))
+    ctx[GROUP_COMMITS_KEY] = group_commits = [
+        GroupCommit(database, batch_seconds=_settings.lock_wait_seconds) for _ in range(2)
+    ]
+    ctx[DEAD_LETTERS_KEY] = dead_letters = DeadLetters(database, ctx["redis"])
+    stream = EventStream(_settings.redis_url, _settings.events_stream, _settings.events_kept)
+    relay = Relay(database, stream)
+    intake = Intake(
+        database,
+        ctx["redis"],
+        overdue_seconds=_settings.staged_again_seconds,
+        keep_outcome_seconds=_settings.keep_outcome_seconds,
+    )
+    # In the opposite order of their ends: no more orders are swept up, and those in hand end; events may be left.
+    for end in (
+        stream.close,
+        relay.stop,
+        dead_letters.stop,
+        *(each.close for each in group_commits),
+        intake.stop,
+    ):
+        stack.push_async_callback(end)
+    await warn_of_eviction(ctx["redis"])
+    try:
+        await check_ready(database)
+        if letters := await dead_letters.count():
+            logger.warning("dead letters wait for somebody", letters=letters, show="lockstep dead list")
+    except LockstepError as error:
+        sys.exit(f"lockstep: {error}")
+    except DatabaseError as error:
+        logger.warning("database does not answer: jobs wait until it does", error=str(error))
+    relay.start()
+    intake.start()
+    dead_letters.start()
+
+
+async def on_shutdown(ctx: dict[Any, Any]) -> None:
+    """End what runs beside the jobs, and close the database; on_startup may not have come that far."""
+    if _OPEN_KEY in ctx:
+        await ctx[_OPEN_KEY].aclose()
+        logger.info("stopped")
+
+
+def _sentence(error: BaseException) -> str:
+    return f"lockstep: the worker has ended: {what_is_wrong(error, _settings.redis_url)}"
+
+
+def _say_what_ended_arq(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, _REDIS_ERRORS):
+        sys.stderr.write(f"{_sentence(error)}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _say_what_ended_arq
+gc.set_threshold(20_000, 20, 20)
+asyncio.set_event_loop(uvloop.new_event_loop())  # arq runs on the current loop
+
+
+def run() -> None:
+    """What `lockstep worker` runs: the same with pages of jobs."""
+    settings: dict[str, Any] = get_kwargs(cast("Any", sys.modules[__name__]))
+    startup = partial(on_startup, max_jobs=JOBS_BY_PAGE)
+    try:
+        PageWorker(**{**settings, "max_jobs": JOBS_BY_PAGE, "on_startup": startup}).run()
+    except _REDIS_ERRORS as error:
+        sys.exit(_sentence(error))

@@ -1,0 +1,1 @@
+"""With `worker.client` and `worker.main`, all that knows arq and redis."""

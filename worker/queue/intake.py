@@ -1,0 +1,140 @@
+"""The sweeper: enqueues the orders that other services have staged in the database. Each worker has one."""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import orjson
+import structlog
+from arq.connections import ArqRedis
+from pydantic import ValidationError
+
+from jobs.dead_letters import DeadLetter
+from jobs.orders import Conflict, Invalid, PlaceOrder
+from jobs.sweep_intake import Swept, find_work, sweep_intake
+from worker.database.retry import DatabaseError
+from worker.database.transactions import Database, Isolation
+from worker.errors import LockstepError, sentence
+from worker.queue import wire
+from worker.queue.dead_letters import dead_letter
+
+logger = structlog.get_logger()
+
+BATCH: Final = 300  # orders of one sweep: its rows are locked for some 10 ms
+# Jobs in the queue. What is staged beyond them stays in the database, which is larger than the memory of Redis.
+MAX_QUEUED: Final = 100_000
+LOOK_SECONDS: Final = 0.1  # the longest that an order waits where one worker is idle
+REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
+STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late
+
+
+class Intake:
+    """Looks for staged orders until it is stopped; no error ends it."""
+
+    def __init__(
+        self, database: Database, redis: ArqRedis, *, overdue_seconds: int, keep_outcome_seconds: int
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._overdue_seconds = overdue_seconds
+        self._keep_outcome_seconds = keep_outcome_seconds
+        self._swept = Swept([], {})  # marked in the database, and not told to Redis yet
+        self._look_for_lost_at = 0.0
+        self._failing = False
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Sweep in the background."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Let a sweep that has begun come to its end."""
+        if self._task is not None:
+            self._stopping.set()
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            rest_seconds = await self._sweep_or_say_why()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_seconds):
+                    await self._stopping.wait()
+
+    async def _sweep_or_say_why(self) -> float:
+        """A sweep, and how long to rest after it. An outage is told once."""
+        try:
+            rest_seconds = await self._sweep()
+        except (DatabaseError, LockstepError, *wire.QUEUE_ERRORS, OSError) as error:
+            if not self._failing:
+                logger.warning("staged orders wait", error=f"{type(error).__name__}: {error}")
+            self._failing = True
+            return REST_SECONDS
+        except Exception:
+            logger.exception("bug", job="sweep_intake")
+            return REST_SECONDS
+        self._failing = False
+        return rest_seconds
+
+    async def _sweep(self) -> float:
+        await self._tell_redis()  # what an outage has left
+        work = await find_work(self._database, self._overdue_seconds)
+        now = asyncio.get_running_loop().time()
+        look_for_lost = work.overdue and now >= self._look_for_lost_at
+        if not (work.staged or look_for_lost):
+            return LOOK_SECONDS
+        if await self._redis.zcard(self._redis.default_queue_name) >= MAX_QUEUED:
+            return REST_SECONDS
+        new = await self._take_over() if work.staged else 0
+        lost = await self._take_over(self._overdue_seconds) if look_for_lost else 0
+        if lost:
+            logger.warning("Redis had lost staged orders: enqueued again", orders=lost)
+        elif look_for_lost:  # they wait in a long queue
+            self._look_for_lost_at = now + REST_SECONDS
+        return 0 if new or lost else LOOK_SECONDS
+
+    async def _take_over(self, overdue_seconds: int | None = None) -> int:
+        """How many orders Redis did not know."""
+        sweep = partial(sweep_intake, read=_read, size=BATCH, overdue_seconds=overdue_seconds)
+        self._swept = await self._database.transact(
+            sweep, job="sweep_intake", isolation=Isolation.READ_COMMITTED
+        )
+        for order_id, outcome in self._swept.ended.items():
+            if isinstance(outcome, (Invalid, Conflict)):
+                logger.warning(
+                    "staged order refused", order_id=str(order_id), outcome=outcome.model_dump(mode="json")
+                )
+        return await self._tell_redis()
+
+    async def _tell_redis(self) -> int:
+        orders, ended = self._swept
+        if ended:
+            outcomes = {str(order_id): outcome for order_id, outcome in ended.items()}
+            await wire.answer(self._redis, outcomes, self._keep_outcome_seconds)
+        new = (
+            await wire.enqueue_afresh(self._redis, [wire.placing(order) for order in orders])
+            if orders
+            else []
+        )
+        self._swept = Swept([], {})
+        return sum(new)
+
+
+def _read(order_id: UUID, request: str) -> PlaceOrder | DeadLetter:
+    try:
+        order = PlaceOrder.model_validate_json(request)
+    except ValidationError as error:
+        why = sentence(error)
+    else:
+        if order.order_id == order_id:
+            return order
+        why = f"order_id: {order.order_id} in the request is not {order_id}, under which it was staged"
+    try:
+        content = orjson.loads(request)
+    except orjson.JSONDecodeError:  # the database takes numbers that nobody can hold
+        content = request
+    return dead_letter(str(order_id), wire.PLACE_ORDER, content, why)

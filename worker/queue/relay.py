@@ -1,0 +1,152 @@
+"""The relay: carries events from the outbox to the stream. Each worker runs one, and any number may run at a time.
+
+It may stop at any point. An event leaves the outbox in the transaction that has published it; where that is not
+committed, the stream knows the event when it comes again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs.locks import lock_events
+from jobs.outbox import NextEvent, RecordedEvent, next_events, remove_published
+from jobs.transaction import Parameters, Row, Statement, Transaction
+from worker.database.retry import DatabaseError
+from worker.database.transactions import Database, Isolation
+from worker.queue.background import Background
+
+logger = structlog.get_logger()
+
+MAX_EVENTS: Final = 500  # of one transaction, and of one script, which holds up Redis for some milliseconds
+MAX_BYTES: Final = 1024 * 1024
+GATHER_SECONDS: Final = 0.1  # between batches that are not full, so that small commits share one
+IDLE_SECONDS: Final = 1.0  # for what other workers have left behind; commits of its own worker wake a relay
+RETRY_SECONDS: Final = 1.0
+LATE_SECONDS: Final = 10.0  # an event that waits for longer is worth a line in the log
+# Events that were published long ago are not read over again: while somebody has an old snapshot open, the server keeps
+# them at the front of the table. Smaller ids that are committed late are a little behind, or are found by a sweep.
+BEHIND_IDS: Final = 10_000
+SWEEP_SECONDS: Final = 10.0
+
+
+class Stream(Protocol):
+    """Where events are published."""
+
+    async def publish(self, events: list[RecordedEvent]) -> int:
+        """Publish each of these once, however often it is asked; how many were new."""
+        ...
+
+
+class _Look:
+    """Reads once: the next look of the relay is the next attempt."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
+        return await self._database.fetch(statement, parameters, attempts_seconds=0)
+
+
+class Relay:
+    """Publishes what this worker, and any other, has recorded."""
+
+    def __init__(self, database: Database, stream: Stream) -> None:
+        self._database = database
+        self._stream = stream
+        self._background = Background(self._work)
+        self._last_id = 0
+        self._swept_at = float("-inf")
+        self._troubled = False
+        self.lag_seconds = 0.0  # the age of the oldest event that waits, when this relay last looked
+
+    def start(self) -> None:
+        """Run until `stop`, whatever happens to the servers."""
+        self._background.wake()
+
+    async def stop(self) -> None:
+        """End at once; a batch that is under way is published by another relay, or by the next one."""
+        await self._background.stop()
+
+    async def _work(self) -> None:
+        while True:
+            self._database.committed.clear()
+            try:
+                rest_seconds = await self.relay_batch()
+            except Exception as error:  # noqa: BLE001  # it must outlive every outage; events wait in the outbox
+                self._tell(error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._tell(None)
+            if rest_seconds:
+                await asyncio.sleep(rest_seconds)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._database.committed.wait()
+
+    async def relay_batch(self) -> float:
+        """Publish the oldest events that no other relay has in hand; for how long to leave it at that."""
+        look = _Look(self._database)
+        ready = await next_events(look, after=self._start(), size=MAX_EVENTS)
+        self._measure(ready)
+        rest_seconds = GATHER_SECONDS
+        while ready:
+            ids = list(_as_many_as_fit(ready))
+            events = await self._database.transact(
+                partial(self._publish, event_ids=ids),
+                job="relay",
+                isolation=Isolation.READ_COMMITTED,
+                attempts_seconds=0,
+            )
+            if events:
+                self._last_id = max(self._last_id, events[-1].event_id)
+                return 0 if len(ids) < len(ready) or len(ready) == MAX_EVENTS else GATHER_SECONDS
+            rest_seconds = IDLE_SECONDS  # another relay is at work, and one is enough
+            ready = await next_events(look, after=ids[-1], size=MAX_EVENTS)
+        return rest_seconds
+
+    async def _publish(self, transaction: Transaction, event_ids: list[int]) -> list[RecordedEvent]:
+        events = await lock_events(transaction, event_ids)
+        if events:
+            await self._stream.publish(events)
+            await remove_published(transaction, events)
+        return events
+
+    def _start(self) -> int:
+        now = asyncio.get_running_loop().time()
+        if now - self._swept_at < SWEEP_SECONDS:
+            return max(0, self._last_id - BEHIND_IDS)
+        self._swept_at = now
+        return 0
+
+    def _measure(self, ready: Iterable[NextEvent]) -> None:
+        was_late = self.lag_seconds > LATE_SECONDS
+        self.lag_seconds = max((event.age_microseconds for event in ready), default=0) / 1e6
+        is_late = self.lag_seconds > LATE_SECONDS
+        if is_late and not was_late:
+            logger.warning("events are late", lag_seconds=round(self.lag_seconds, 1))
+        if was_late and not is_late:
+            logger.info("events are in time again", lag_seconds=round(self.lag_seconds, 1))
+
+    def _tell(self, error: Exception | None) -> None:
+        """Once where it begins, and once where it ends."""
+        if error and not self._troubled:
+            outage = isinstance(error, (DatabaseError, RedisError, OSError))
+            logger.warning("events wait", error=f"{type(error).__name__}: {error}", exc_info=not outage)
+        if self._troubled and not error:
+            logger.info("events go on")
+        self._troubled = error is not None
+
+
+def _as_many_as_fit(ready: Iterable[NextEvent]) -> Iterator[int]:
+    """One in any case."""
+    left = MAX_BYTES
+    for event in ready:
+        yield event.event_id
+        left -= event.body_bytes
+        if left <= 0:
+            return

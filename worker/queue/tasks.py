@@ -1,0 +1,209 @@
+"""The arq functions: a request comes in, an outcome goes out, and no error loses a job."""
+
+import asyncio
+import random
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import structlog
+from arq.worker import Function, Retry, func
+from pydantic import BaseModel, ValidationError
+
+from jobs.cancel_order import Taken, cancel_order, read_taken
+from jobs.known_orders import KnownOrder, find_placed_order
+from jobs.orders import (
+    MAX_ORDERS,
+    CancelOrder,
+    Dead,
+    Invalid,
+    Outcome,
+    PlaceOrder,
+    Restock,
+    ShipOrder,
+)
+from jobs.ship_order import ship_order
+from worker.database.retry import DatabaseError, Kind
+from worker.database.transactions import Database
+from worker.errors import sentence
+from worker.queue import wire
+from worker.queue.dead_letters import dead_letter
+from worker.queue.group_commit import GroupCommit
+from worker.queue.idempotency import restock_once
+
+logger = structlog.get_logger()
+
+DATABASE_KEY: Final = "database"  # in arq's ctx
+GROUP_COMMITS_KEY: Final = "group_commits"  # of first tries, and of later ones
+DEAD_LETTERS_KEY: Final = "dead_letters"
+JOB_SECONDS_KEY: Final = "job_seconds"
+OUTAGE_DEFER_SECONDS: Final = 3.0  # the longest: orders go on soon after the server is back
+A_BUG: Final = (
+    "a fault of the worker: the request is kept as a dead letter, and has its outcome when that is replayed"
+)
+
+Asked = TypeVar("Asked", bound=BaseModel)
+Context = dict[Any, Any]
+
+
+def _group_commit(ctx: Context) -> GroupCommit:
+    group_commits: tuple[GroupCommit, GroupCommit] = ctx[GROUP_COMMITS_KEY]
+    # What has failed before may fail again, or wait for a row that somebody holds: it must not do so to others.
+    return group_commits[ctx["job_try"] > 1]
+
+
+async def _place_order(ctx: Context, order: PlaceOrder) -> Outcome:
+    (outcome,) = await _group_commit(ctx).place([order])
+    return outcome
+
+
+async def _place_all(ctx: Context, orders: list[PlaceOrder]) -> list[Outcome]:
+    """The orders of a bulk job: one that nobody can place is buried by itself, under its own id."""
+    results = await _group_commit(ctx).place_each(orders)
+    for result in results:
+        if isinstance(result, Exception) and _is_transient(result):
+            raise result
+    failed = [
+        (str(order.order_id), wire.PLACE_ORDER, order, result)
+        for order, result in zip(orders, results, strict=True)
+        if isinstance(result, Exception)
+    ]
+    dead = iter(await _bury(ctx, failed))
+    return [next(dead) if isinstance(result, Exception) else result for result in results]
+
+
+async def _cancel_order(ctx: Context, request: CancelOrder) -> Outcome:
+    database: Database = ctx[DATABASE_KEY]
+    taken = await read_taken(database, request.order_id)
+    if not isinstance(taken, Taken):
+        return taken
+    return await database.transact(partial(cancel_order, taken=taken), job=wire.CANCEL_ORDER)
+
+
+async def _ship_order(ctx: Context, request: ShipOrder) -> Outcome:
+    database: Database = ctx[DATABASE_KEY]
+    order = await find_placed_order(database, request.order_id)
+    if not isinstance(order, KnownOrder):
+        return order
+    return await database.transact(partial(ship_order, order=order), job=wire.SHIP_ORDER)
+
+
+async def _restock(ctx: Context, request: Restock) -> Outcome:
+    return await restock_once(ctx[DATABASE_KEY], request)
+
+
+def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitable[Outcome]]) -> Function:
+    async def run_or_bury(ctx: Context, request: Asked) -> Outcome:
+        try:
+            return await run(ctx, request)
+        except Exception as error:
+            if _is_transient(error):
+                raise
+            (dead,) = await _bury(ctx, [(ctx["job_id"], name, request, error)])
+            return dead
+
+    async def task(ctx: Context, payload: wire.Payload) -> dict[str, Any]:
+        try:
+            request = model.model_validate(payload.content)
+        except ValidationError as error:
+            return _dump(Invalid(error=sentence(error)))
+        return _dump(await _lose_nothing(ctx, name, run_or_bury(ctx, request)))
+
+    return func(task, name=name)
+
+
+async def _place_orders(ctx: Context, payload: wire.Payload) -> list[dict[str, Any]] | dict[str, Any]:
+    if not isinstance(payload.content, list) or not 1 <= len(payload.content) <= MAX_ORDERS:
+        return _dump(Invalid(error=f"{wire.PLACE_ORDERS} takes a list of 1 to {MAX_ORDERS} orders"))
+    outcomes: list[Outcome | None] = []
+    orders: list[PlaceOrder] = []
+    for order in payload.content:
+        try:
+            orders.append(PlaceOrder.model_validate(order))
+            outcomes.append(None)
+        except ValidationError as error:
+            outcomes.append(Invalid(error=sentence(error)))
+    if sum(len(order.lines) for order in orders) > wire.MAX_BATCH_LINES:
+        return _dump(
+            Invalid(error=f"{wire.PLACE_ORDERS} takes {wire.MAX_BATCH_LINES} lines at most, over all orders")
+        )
+    placed = iter(await _lose_nothing(ctx, wire.PLACE_ORDERS, _place_all(ctx, orders)))
+    return [_dump(outcome or next(placed)) for outcome in outcomes]
+
+
+async def _unreadable(ctx: Context, why: str, message: wire.Payload) -> dict[str, Any]:
+    if message.content is None:
+        logger.warning("unreadable", job_id=ctx["job_id"], error=why)
+        return _dump(Invalid(error=why))
+    letter = dead_letter(
+        ctx["job_id"], wire.UNREADABLE, b64encode(message.content).decode(), why, tries=ctx["job_try"]
+    )
+    await _lose_nothing(ctx, wire.UNREADABLE, ctx[DEAD_LETTERS_KEY].bury(letter))
+    return _dump(Dead(job_id=letter.job_id, error=f"{why}; it is kept as a dead letter"))
+
+
+FUNCTIONS: Final = [
+    _task(wire.PLACE_ORDER, PlaceOrder, _place_order),
+    func(_place_orders, name=wire.PLACE_ORDERS),
+    _task(wire.CANCEL_ORDER, CancelOrder, _cancel_order),
+    _task(wire.SHIP_ORDER, ShipOrder, _ship_order),
+    _task(wire.RESTOCK, Restock, _restock),
+    func(_unreadable, name=wire.UNREADABLE),
+]
+
+
+Result = TypeVar("Result")
+
+
+async def _lose_nothing(ctx: Context, job: str, work: Awaitable[Result]) -> Result:
+    """Turn every failure into another try: arq would take any other exception for the end of the job.
+
+    The time is bounded inside arq's own limit, which would end the job, too; after a pause of the whole process
+    both have passed, and what comes out is the cancellation of the one by the other.
+    """
+    try:
+        async with asyncio.timeout(ctx[JOB_SECONDS_KEY]):
+            return await work
+    except (Exception, asyncio.CancelledError) as error:
+        seconds = _defer_seconds(ctx["job_try"])
+        logger.warning(
+            "deferred",
+            job=job,
+            job_id=ctx["job_id"],
+            job_try=ctx["job_try"],
+            error=f"{type(error).__name__}: {error}",
+            defer_seconds=round(seconds, 2),
+        )
+        raise Retry(defer=seconds) from error
+
+
+async def _bury(ctx: Context, failed: Sequence[tuple[str, str, BaseModel, Exception]]) -> list[Dead]:
+    """Keep requests that failed for a bug (job id, job, request, error), and say so to those who wait for them."""
+    # Each kind once: a trace takes longer to print than an order to place, and a bug may be that of all.
+    for job_id, job, error in {str(error): (job_id, job, error) for job_id, job, _, error in failed}.values():
+        logger.error("bug", job=job, job_id=job_id, job_try=ctx["job_try"], exc_info=error)
+    letters = []
+    for job_id, job, request, error in failed:
+        content = request.model_dump(mode="json", exclude_none=True)
+        letters.append(
+            dead_letter(job_id, job, content, error, tries=ctx["job_try"], enqueued_at=ctx["enqueue_time"])
+        )
+    if letters:
+        await ctx[DEAD_LETTERS_KEY].bury(*letters)
+    return [Dead(job_id=letter.job_id, error=A_BUG) for letter in letters]
+
+
+def _is_transient(error: BaseException) -> bool:
+    """No fault of the job: who cannot connect, be it for a wrong password, can run none."""
+    if isinstance(error, DatabaseError):
+        return error.kind in {Kind.CONFLICT, Kind.OUTAGE} or error.statement == "connect"
+    return isinstance(error, (TimeoutError, asyncio.CancelledError))
+
+
+def _defer_seconds(job_try: int) -> float:
+    return random.uniform(0.5, 1.0) * min(OUTAGE_DEFER_SECONDS, 0.5 * 2.0 ** min(job_try, 10))  # noqa: S311  # jitter
+
+
+def _dump(outcome: Outcome) -> dict[str, Any]:
+    return outcome.model_dump(mode="json")
