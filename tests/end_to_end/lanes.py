@@ -1,0 +1,243 @@
+"""Lanes for runs side by side: each has a worker, a queue and a database of its own, and proxies in between."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+
+from jobs.orders import Placed
+from tests.asking import PATIENCE_SECONDS, open_session, owner_url, until
+from tests.end_to_end.forked_workers import Worker
+from tests.shop import broken_invariants, open_shop
+from tests.wire_proxy import Dialect, Door, Fault, MySQL, Redis, stand
+from worker.client import OrderClient
+from worker.database.migrations import migrate
+from worker.database.transactions import Database
+from worker.embedded import Servers
+from worker.queue.connection import ANSWER_SECONDS
+from worker.queue.event_stream import count_first_events
+from worker.receipts import Receipt
+from worker.settings import Settings
+
+STATEMENT_SECONDS: Final = 1.2
+# As short as they can be: the job of a dead worker is free 10 s after job_seconds and the grace.
+HASTY: Final[dict[str, Any]] = {
+    "lock_wait_seconds": 1,
+    "statement_seconds": STATEMENT_SECONDS,
+    "transaction_seconds": 1.5,
+    "job_seconds": 2,
+    "mysql_connections": 4,
+    "poll_seconds": 0.5,  # so that no poll comes while an order is on its way
+    "log_format": "json",
+}
+TOO_LATE_SECONDS: Final = 0.5  # after its sender has given it up, a delayed command arrives
+IDLE_SECONDS: Final = 1.5  # longer than a worker with nothing to do ever pauses
+STOCK: Final = 1000
+CLIENT: Final = "client to Redis"
+# Not that of its tries: counted by a delayed command when the job is over, they stay until they expire.
+_KEYS_OF_A_JOB: Final = (job_key_prefix, in_progress_key_prefix)
+_TRANSACTIONS: Final = """SELECT trx_query FROM information_schema.innodb_trx
+  JOIN information_schema.processlist ON id = trx_mysql_thread_id WHERE db = DATABASE()"""
+Place = Callable[[OrderClient], AsyncIterator[Receipt]]
+
+
+class Point(NamedTuple):
+    """The nth time that a command of this name comes by while orders are on their way."""
+
+    way: str
+    command: str
+    nth: int
+
+
+class Recovery(NamedTuple):
+    """What came after a fault."""
+
+    seconds: float  # until the client had all outcomes
+    worker_ended: bool  # by itself, and was started again
+
+
+class Watch:
+    """Hears every command of a lane, and springs one trap."""
+
+    def __init__(self) -> None:
+        self.idle: set[str] = set()
+        self.heard: list[Point] = []
+        self.sprung_at: float | None = None
+        self._trap: tuple[Point, Fault] | None = None
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._last_at = time.monotonic()
+
+    def start(self, trap: tuple[Point, Fault] | None = None) -> None:
+        """Count from one again."""
+        self.heard, self.sprung_at, self._trap = [], None, trap
+        self._counts.clear()
+
+    def note(self, way: str, command: str) -> Fault | None:
+        """What is to happen at this command."""
+        if command in self.idle:
+            return None
+        self._last_at = time.monotonic()
+        self._counts[way, command] += 1
+        point = Point(way, command, self._counts[way, command])
+        self.heard.append(point)
+        if self._trap is None or self._trap[0] != point:
+            return None
+        self.sprung_at, fault, self._trap = self._last_at, self._trap[1], None
+        return fault
+
+    async def until_quiet(self) -> None:
+        """Wait until nobody has said anything but idle talk for a while."""
+        while (wait := self._last_at + IDLE_SECONDS - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+
+
+class Lane:
+    """The way of orders through one worker."""
+
+    def __init__(self, servers: Servers, redis: ArqRedis) -> None:
+        name = uuid4()
+        self.watch = Watch()
+        self._queue = f"queue:{name}"
+        self._stream = f"events:{name}"
+        self._database = f"lockstep_test_{name.hex[:8]}"
+        self._settings = Settings(
+            mysql_url=in_database(servers.mysql_url, self._database),
+            migration_url=in_database(servers.migration_url, self._database),
+            redis_url=servers.redis_url,
+        )
+        self._redis = redis
+        self._placing = False
+        self._orders: dict[str, int] = {}  # that have an outcome, and their totals
+        self._client: OrderClient
+        self._worker: Worker
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, servers: Servers, redis: ArqRedis, command: Sequence[str], log: Path
+    ) -> AsyncIterator["Lane"]:
+        """With a worker that has started; the database is dropped at the end."""
+        lane = cls(servers, redis)
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(migrate, owner_url(lane._settings))
+            stack.push_async_callback(lane._ask, "DROP DATABASE " + lane._database)
+            async with Database(lane._settings) as database:
+                await open_shop(database, {1: STOCK, 2: STOCK, 3: STOCK})
+            to_mysql = stand(lane._door("worker to MySQL", MySQL, servers.mysql_url, STATEMENT_SECONDS))
+            to_redis = stand(lane._door("worker to Redis", Redis, servers.redis_url, ANSWER_SECONDS))
+            from_client = stand(lane._door(CLIENT, Redis, servers.redis_url, ANSWER_SECONDS))
+            environment = lane._environment(
+                mysql_url=in_database(await stack.enter_async_context(to_mysql), lane._database),
+                redis_url=await stack.enter_async_context(to_redis),
+            )
+            lane._worker = Worker(command, environment, log)
+            stack.callback(lane._worker.stop)
+            connecting = OrderClient.connect(
+                await stack.enter_async_context(from_client), queue_name=lane._queue
+            )
+            lane._client = await stack.enter_async_context(connecting)
+            yield lane
+
+    async def record(self, places: Collection[Place]) -> list[list[Point]]:
+        """What is said on the way of orders, after what is said at rest has been learnt.
+
+        A worker at rest has nothing in hand, so no order meets a fault there: what it looks for, its health, and
+        BLPOP are no points. Nor is what is done once, as to connect or to load a script: it comes before.
+        """
+        for place in places:
+            await self.run(place)
+        await asyncio.sleep(IDLE_SECONDS)
+        self.watch.start()
+        await asyncio.sleep(2 * IDLE_SECONDS)
+        self.watch.idle = {point.command for point in self.watch.heard}
+        recordings = []
+        for place in places:
+            await self.run(place)
+            await self.watch.until_quiet()
+            recordings.append(self.watch.heard)
+        return recordings
+
+    async def run(self, place: Place, trap: tuple[Point, Fault] | None = None) -> Recovery:
+        """Place orders, and look whether all is as it must be."""
+        self.watch.start(trap)
+        ends = self._worker.ends
+        self._placing = True
+        receipts = [receipt async for receipt in place(self._client)]
+        self._placing = False
+        outcomes = await asyncio.gather(*(receipt.outcome(PATIENCE_SECONDS) for receipt in receipts))
+        known_at = time.monotonic()
+        if trap:
+            await self.watch.until_quiet()
+            assert self.watch.sprung_at, f"nobody came to {trap[0]}"
+        assert all(isinstance(outcome, Placed) for outcome in outcomes), outcomes
+        seen = {
+            outcome.order_id.hex: outcome.total_cents for outcome in outcomes if isinstance(outcome, Placed)
+        }
+        self._orders |= seen
+        await until(
+            partial(self._has_nothing_left, receipts), "the events, and the queue and the locks to be gone"
+        )
+        await self._audit()
+        seconds = max(0.0, known_at - (self.watch.sprung_at or known_at))
+        return Recovery(seconds, self._worker.ends > ends)
+
+    async def _audit(self) -> None:
+        """Of all runs so far: the outcomes are those that the client has seen, and everything adds up."""
+        rows = await self._ask(
+            "SELECT LOWER(HEX(order_id)) AS id, total_cents FROM orders WHERE status = 'placed'"
+        )
+        kept = {row["id"]: row["total_cents"] for row in rows}
+        assert kept == self._orders, f"the database holds {kept}, the client has seen {self._orders}"
+        async with Database(self._settings) as database:
+            broken = await broken_invariants(database)
+        assert not broken, broken
+        assert b"Traceback" not in self._worker.log.read_bytes(), f"a traceback in {self._worker.log}"
+
+    async def _has_nothing_left(self, receipts: Sequence[Receipt]) -> bool:
+        jobs = {receipt.job_id for receipt in receipts}
+        keys = [prefix + job for prefix in _KEYS_OF_A_JOB for job in jobs]
+        left = await self._redis.exists(self._queue, *keys)
+        told = await count_first_events(self._redis, self._stream)
+        return not left and told == len(self._orders) and not await self._ask(_TRANSACTIONS)
+
+    async def _ask(self, sql: str) -> list[dict[str, Any]]:
+        async with open_session(
+            owner_url(self._settings)
+        ) as session:  # not kept: servers allow 151 connections
+            return await session.run(sql)
+
+    def _door(
+        self, way: str, dialect: Callable[[], Dialect], server_url: str, patience_seconds: float
+    ) -> Door:
+        def at(command: str) -> Fault | None:
+            waits = way == CLIENT and not self._placing  # for the outcome
+            return None if waits else self.watch.note(way, command)
+
+        def kill() -> None:
+            self._worker.kill()
+
+        return Door(server_url, dialect, at, kill, patience_seconds + TOO_LATE_SECONDS)
+
+    def _environment(self, **settings: str) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LOCKSTEP_", "COVERAGE_"))
+        }
+        told = {**HASTY, **settings, "queue_name": self._queue, "events_stream": self._stream}
+        return kept | {f"LOCKSTEP_{name.upper()}": str(value) for name, value in told.items()}
+
+
+def in_database(mysql_url: str, name: str) -> str:
+    """The URL with this database."""
+    return urlsplit(mysql_url)._replace(path=f"/{name}").geturl()

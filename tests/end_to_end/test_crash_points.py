@@ -1,0 +1,148 @@
+"""Every command on the way of an order is a point where something can break: each of them, with each fault.
+
+The points come from a recording, so a new statement or command is one by itself.
+"""
+
+import asyncio
+import os
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import uuid4
+
+import pytest
+from arq.connections import ArqRedis
+from rich.console import Console
+from rich.table import Table
+
+from tests.end_to_end.conftest import ARQ, LOCKSTEP
+from tests.end_to_end.lanes import Lane, Place, Point, Recovery
+from tests.shop import an_order
+from tests.wire_proxy import KILLS, Fault
+from worker.client import OrderClient
+from worker.embedded import Servers
+from worker.receipts import Receipt
+
+FULL: Final = "LOCKSTEP_TEST_FULL" in os.environ  # all runs, or a third of them
+SEED: Final = os.environ.get("LOCKSTEP_TEST_SEED") or uuid4().hex[:8]
+LANES: Final = {"arq worker.main": 30, "lockstep worker": 18}  # most of a run is waiting
+RECORDINGS: Final = 3
+COMMANDS: Final = {"arq worker.main": ARQ, "lockstep worker": LOCKSTEP}
+
+
+async def place_one(client: OrderClient) -> AsyncIterator[Receipt]:
+    yield await client.place(an_order({1: 1, 2: 2}))
+
+
+async def place_three(client: OrderClient) -> AsyncIterator[Receipt]:
+    orders = [an_order({1: 1}), an_order({2: 1, 3: 1}, customer_id=2), an_order({1: 1, 3: 2})]
+    async for receipt in client.place_many(orders, chunk=3):
+        yield receipt
+
+
+PATHS: Final[dict[str, Place]] = {"an order": place_one, "a job of three": place_three}
+
+
+class Run(NamedTuple):
+    """One fault at one point."""
+
+    command: str
+    path: str
+    point: Point
+    fault: Fault
+
+
+Results = dict[Run, Recovery | Exception]
+
+
+@pytest.mark.timeout(1800)  # for all; a third takes a minute
+async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
+    servers: Servers, redis: ArqRedis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with AsyncExitStack() as stack:
+        lanes = {
+            name: await asyncio.gather(
+                *(
+                    stack.enter_async_context(
+                        Lane.open(servers, redis, command, tmp_path / f"{name} {n}.log")
+                    )
+                    for n in range(LANES[name])
+                )
+            )
+            for name, command in COMMANDS.items()
+        }
+        points = await asyncio.gather(*(record(name, lanes[name]) for name in COMMANDS))
+        runs = [Run(*point, fault) for point in chain(*points) for fault in Fault]
+        results = await run_all(chosen(runs), lanes)
+    with capsys.disabled():
+        print_results(runs, results)
+    failures = [f"{run}: {result!r}" for run, result in results.items() if isinstance(result, Exception)]
+    assert not failures, "\n".join(failures)
+    # arq's own loop does, where a connection is lost between its WATCH and its MULTI.
+    ended = {
+        run.command for run, result in results.items() if isinstance(result, Recovery) and result.worker_ended
+    }
+    assert ended <= {"arq worker.main"}
+
+
+async def record(command: str, lanes: Sequence[Lane]) -> list[tuple[str, str, Point]]:
+    """The points of each path: what several recordings share, since a poll may fall in between by chance."""
+    recordings = await asyncio.gather(*(lane.record(PATHS.values()) for lane in lanes[:RECORDINGS]))
+    idle = set[str]().union(*(lane.watch.idle for lane in lanes))
+    for lane in lanes:
+        lane.watch.idle = idle
+    return [
+        (command, path, point)
+        for path, of_path in zip(PATHS, zip(*recordings, strict=True), strict=True)
+        for point in of_path[0]
+        if all(point in recording for recording in of_path)
+    ]
+
+
+def chosen(runs: Sequence[Run]) -> list[Run]:
+    """All, or about a third; those that take long come first."""
+    picked = [run for run in runs if FULL or random.Random(f"{SEED} {run}").random() < 1 / 3]
+    return sorted(picked, key=lambda run: run.fault not in KILLS)
+
+
+async def run_all(runs: Sequence[Run], lanes: Mapping[str, Sequence[Lane]]) -> Results:
+    results: Results = {}
+
+    async def take_turns(lane: Lane, waiting: deque[Run]) -> None:
+        while waiting:
+            run = waiting.popleft()
+            try:
+                results[run] = await lane.run(PATHS[run.path], (run.point, run.fault))
+            except (AssertionError, TimeoutError) as error:
+                results[run] = error
+                return  # nobody knows what state this lane is in
+
+    turns = []
+    for command, lanes_of_command in lanes.items():
+        waiting = deque(run for run in runs if run.command == command)
+        turns += [take_turns(lane, waiting) for lane in lanes_of_command]
+    await asyncio.gather(*turns)
+    return results
+
+
+def print_results(runs: Sequence[Run], results: Results) -> None:
+    """How many there were; of all, how long each took from the fault to the outcome."""
+    table = Table("worker", "path", "way", "command", *(fault.value for fault in Fault))
+    for command, path, point in dict.fromkeys(run[:3] for run in runs):
+        cells = (_cell(results.get(Run(command, path, point, fault))) for fault in Fault)
+        table.add_row(command, path, point.way, f"{point.command} #{point.nth}", *cells)
+    console = Console(width=180)
+    if FULL:
+        console.print(table, "* the worker ended with a message, and was started again", sep="\n")
+    points = len(runs) // len(Fault)
+    console.print(f"{points} crash points, {len(results)} of {len(runs)} runs, LOCKSTEP_TEST_SEED={SEED}")
+
+
+def _cell(result: Recovery | Exception | None) -> str:
+    if isinstance(result, Recovery):
+        return f"{result.seconds:.1f} s{' *' * result.worker_ended}"
+    return "failed" if result else ""

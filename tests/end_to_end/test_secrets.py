@@ -1,0 +1,126 @@
+"""Passwords and orders are not shown: not by ps, repr, messages or logs."""
+
+import asyncio
+import subprocess
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pymysql
+import pytest
+from pydantic import ValidationError
+
+from tests.asking import until
+from tests.end_to_end.conftest import StartWorker
+from tests.shop import an_order
+from worker.client import OrderClient
+from worker.database import migrations
+from worker.embedded import Servers, running_servers
+from worker.errors import LockstepError
+from worker.queue.connection import redis_settings
+from worker.settings import Settings
+
+SECRET = "s3cr3t"
+
+
+def passwords(servers: Servers) -> set[str]:
+    urls = servers.mysql_url, servers.redis_url, servers.migration_url
+    return {password for url in urls if (password := urlsplit(url).password)}
+
+
+async def test_no_program_has_a_password_in_its_arguments(
+    tmp_path: Path, environment: dict[str, str], start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    with running_servers(tmp_path / "servers") as servers:
+        urls = {"mysql_url": servers.mysql_url, "redis_url": servers.redis_url}
+        await asyncio.to_thread(migrations.migrate, servers.migration_url)
+        worker = start_worker(command, **urls)
+
+        async def started() -> bool:
+            return b"started" in worker.log.read_bytes()
+
+        await until(started, "the worker to start")
+        seen = subprocess.run(["ps", "-wwAo", "args="], capture_output=True, text=True, check=True).stdout  # noqa: ASYNC221
+        worker.terminate()
+        assert str(tmp_path / "servers") in seen
+        assert len(passwords(servers)) == 2
+        assert not [password for password in passwords(servers) if password in seen]
+
+
+def test_dbmate_is_told_the_password_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def run(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        calls.append((command, options["env"]["DATABASE_URL"]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    migrations.migrate(f"mysql://u:{SECRET}@host/db")
+    ((command, url),) = calls
+    assert SECRET not in str(command)
+    assert SECRET in url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:{}%zz@127.0.0.1:1/db", "mysql://u:{}@127.0.0.1:1/d%zb", "mysql://u:{} x@127.0.0.1:1/db"],
+)
+def test_dbmate_complains_about_a_url_without_its_password(url: str) -> None:
+    with pytest.raises(LockstepError) as raised:
+        migrations.migrate(url.format(SECRET))
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_nothing_that_holds_a_url_prints_its_password() -> None:
+    mysql, redis = f"mysql://u:{SECRET}@localhost/db", f"redis://:{SECRET}@localhost/0"
+    settings = Settings(mysql_url=mysql, migration_url=mysql, redis_url=redis)
+    for holder in (settings, Servers(mysql, redis, mysql), redis_settings(redis)):
+        assert SECRET not in f"{holder!r} {holder}"
+    with pytest.raises(ValidationError) as raised:
+        Settings(mysql_url=f"postgresql://u:{SECRET}@localhost/db", redis_url=redis)
+    assert SECRET not in str(raised.value)
+
+
+async def test_the_log_of_a_worker_that_meets_a_bug_holds_no_password_and_no_order(
+    tmp_path: Path, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    """At the finest level, with the traceback of what it takes for a bug."""
+    with running_servers(tmp_path / "servers") as servers:
+        await asyncio.to_thread(migrations.migrate, servers.migration_url)
+        worker = start_worker(
+            command, mysql_url=servers.mysql_url, redis_url=servers.redis_url, log_level="debug"
+        )
+        url = urlsplit(servers.migration_url)
+
+        async def started() -> bool:
+            return b'"started"' in worker.log.read_bytes()
+
+        await until(started, "the worker to start")
+        with pymysql.connect(
+            host=url.hostname, port=url.port or 0, user=url.username, password=url.password
+        ) as owner:
+            owner.cursor().execute("DROP TABLE lockstep.outbox")
+        async with OrderClient.connect(servers.redis_url) as client:
+            await client.place(an_order({1095275: 4711}, customer_id=8_675_309))
+
+            async def complained() -> bool:
+                return b'"bug"' in worker.log.read_bytes()
+
+            await until(complained, "the worker to complain")
+        worker.terminate()
+        log = worker.log.read_text()
+    assert "Traceback" in log
+    assert not [secret for secret in passwords(servers) if secret in log]
+    assert not [part for part in ("1095275", "4711", "8675309") if part in log], (
+        "an order is nobody's business there"
+    )
+
+
+def test_nobody_gets_into_the_private_servers_without_a_password(tmp_path: Path) -> None:
+    with running_servers(tmp_path) as servers:
+        url = urlsplit(servers.mysql_url)
+        for user in ("root", "lockstep", "lockstep_owner", "anybody"):
+            with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+                pymysql.connect(host=url.hostname, port=url.port or 0, user=user)

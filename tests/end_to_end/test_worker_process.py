@@ -1,0 +1,294 @@
+"""A worker as an operator sees it, by both commands."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from arq.connections import ArqRedis
+
+from jobs.intake import stage
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
+from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker, WorkerProcess
+from tests.end_to_end.own_servers import OwnRedis
+from tests.shop import an_order, open_shop
+from worker import supervisor
+from worker.client import OrderClient
+from worker.database.transactions import Database
+from worker.embedded import Servers
+from worker.errors import LockstepError
+from worker.queue.group_commit import MAX_BATCH
+from worker.settings import Settings
+
+
+async def ended(
+    environment: dict[str, str], *command: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            env=environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
+    return await asyncio.to_thread(run)
+
+
+async def test_the_health_check_tells_whether_a_worker_runs(
+    environment: dict[str, str], redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    assert (await ended(environment, *ARQ, "--check")).returncode == 1
+    start_worker(command)
+
+    async def alive() -> bool:
+        """The sign of life that it looks for is two seconds old at most: a machine may be slower for once."""
+        return (await ended(environment, *ARQ, "--check")).returncode == 0
+
+    await until(alive, "the check to see the worker")
+
+
+async def test_its_first_line_tells_how_many_jobs_it_takes(
+    settings: Settings, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    worker = start_worker(command, max_jobs=7)
+
+    async def started() -> dict[str, Any] | None:
+        lines = (json.loads(line) for line in worker.log.read_text().splitlines() if line.endswith("}"))
+        return next((line for line in lines if line["event"] == "started"), None)
+
+    line = await until(started, "the worker to start")
+    assert line["max_jobs"] == (7 if command == ARQ else 2 * MAX_BATCH)
+
+
+async def test_it_runs_in_any_folder(environment: dict[str, str], tmp_path: Path, redis: ArqRedis) -> None:
+    done = await ended(environment, *ARQ, "--burst", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_without_settings_it_says_what_to_set(tmp_path: Path, command: Sequence[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
+    done = await ended(environment, *command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lockstep: LOCKSTEP_MYSQL_URL is not set")
+    assert done.stderr.count("\n") == 1
+
+
+async def test_without_redis_it_ends_with_a_sentence(
+    environment: dict[str, str], command: Sequence[str]
+) -> None:
+    done = await ended(environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, *command)
+    assert done.returncode == 1
+    assert "the worker has ended: Redis does not answer at redis://127.0.0.1:1/0" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+async def test_with_a_wrong_password_of_redis_it_ends_at_once_with_a_sentence(
+    environment: dict[str, str], servers: Servers, command: Sequence[str]
+) -> None:
+    url = urlsplit(servers.redis_url)
+    wrong = url._replace(netloc=f":not-{url.password}@{url.hostname}:{url.port}").geturl()
+    done = await ended(environment | {"LOCKSTEP_REDIS_URL": wrong}, *command)
+    assert done.returncode == 1
+    assert done.stderr.count("refuses this user or password") == 1
+    assert "Traceback" not in done.stderr
+    assert str(url.password) not in done.stderr
+
+
+async def test_where_redis_may_drop_orders_a_worker_says_so(
+    environment: dict[str, str], redis: ArqRedis
+) -> None:
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    done = await ended(environment, *ARQ, "--burst")
+    await redis.config_set("maxmemory-policy", "noeviction")
+    assert "set its maxmemory-policy to noeviction" in done.stderr
+    assert "set its maxmemory-policy" not in (await ended(environment, *ARQ, "--burst")).stderr
+
+
+async def test_with_redis_out_of_memory_it_ends_with_a_sentence_and_keeps_its_orders(
+    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    await open_shop(database, {1: 5})
+    async with OrderClient.connect(settings.redis_url) as client:
+        receipt = await client.place(an_order({1: 1}))
+        await redis.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(LockstepError, match="no memory left for new orders"):
+                await client.place(an_order({1: 1}))
+            worker = start_worker(command)
+            assert await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS) == 1
+            assert worker.log.read_text().count("has no memory left: raise its maxmemory") == 1
+            assert "Traceback" not in worker.log.read_text()
+        finally:
+            await redis.config_set("maxmemory", 0)
+        start_worker(command)
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+
+
+async def test_with_a_wrong_password_it_ends_with_a_sentence(
+    environment: dict[str, str], servers: Servers, command: Sequence[str]
+) -> None:
+    user, host = servers.mysql_url.split("@")
+    done = await ended(environment | {"LOCKSTEP_MYSQL_URL": f"{user}x@{host}"}, *command)
+    assert done.returncode == 1
+    assert "check user and password in LOCKSTEP_MYSQL_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_without_tables_it_says_what_to_run(
+    environment: dict[str, str], settings: Settings, session: Session, command: Sequence[str]
+) -> None:
+    await session.run("CREATE DATABASE lockstep_test_empty")
+    url = settings.mysql_url.rsplit("/", 1)[0] + "/lockstep_test_empty"
+    done = await ended(environment | {"LOCKSTEP_MYSQL_URL": url}, *command)
+    await session.run("DROP DATABASE lockstep_test_empty")
+    assert done.returncode == 1
+    assert "run `lockstep migrate`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_without_a_database_server_orders_wait_in_the_queue(
+    settings: Settings, database: Database, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    await open_shop(database, {1: 5})
+    lost = start_worker(command, mysql_url="mysql://nobody:x@127.0.0.1:1/lockstep")
+    async with OrderClient.connect(settings.redis_url) as client:
+        receipt = await client.place(an_order({1: 1}))
+
+        async def deferred() -> bool:
+            return b'"deferred"' in lost.log.read_bytes()
+
+        await until(deferred, "the order to be deferred")
+        assert lost.terminate() == 0
+        start_worker(command)
+        assert (await receipt.outcome(timeout=30)).status == "placed"
+
+
+async def test_redis_restarting_under_a_worker_is_survived(
+    settings: Settings,
+    database: Database,
+    session: Session,
+    other_session: Session,
+    start_worker: StartWorker,
+    command: Sequence[str],
+    tmp_path: Path,
+) -> None:
+    """Down for three seconds while a job runs; the job ends meanwhile and cannot say so."""
+    await open_shop(database, {1: 5})
+    redis = OwnRedis(tmp_path)
+    await redis.start()
+    try:
+        worker = start_worker(command, redis_url=redis.url, **PATIENT)
+        await session.run("BEGIN")
+        await session.run("SELECT * FROM stock FOR UPDATE")
+        async with OrderClient.connect(redis.url) as client:
+            receipt = await client.place(an_order({1: 1}))
+            await until_waiting(other_session, 1)
+            redis.stop()
+            await session.run("COMMIT")
+            await asyncio.sleep(3)  # how long it is down is the point
+            await redis.start()
+            assert (await receipt.outcome(timeout=30)).status == "placed"
+            assert (await (await client.place(an_order({1: 1}))).outcome(timeout=30)).status == "placed"
+        assert worker.terminate() == 0
+    finally:
+        redis.stop()
+
+
+def logged(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
+    """What the log has of one kind so far; its last line may be half written."""
+    lines = [
+        json.loads(line) for line in worker.log.read_text().splitlines(keepends=True) if line.endswith("}\n")
+    ]
+    return [line for line in lines if line["event"] == event]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_of_several_processes_one_that_dies_is_replaced_and_all_end_together(
+    number: signal.Signals, settings: Settings, database: Database, start_worker: StartWorker
+) -> None:
+    await open_shop(database, {1: 5})
+    group = start_worker([*LOCKSTEP, "--processes", "2"])
+
+    async def started(count: int) -> bool:
+        return len(logged(group, "started")) == count
+
+    await until(lambda: started(2), "two workers to start")
+    first = logged(group, "worker starts")[0]["pid"]
+    if number is signal.SIGTERM:
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: started(3), "a third worker to start")
+        (death,) = logged(group, "worker has ended by itself")
+        assert (death["pid"], death["exit_code"], death["next_in_seconds"]) == (first, -signal.SIGKILL, 1)
+        assert death["level"] == "error"
+    async with OrderClient.connect(settings.redis_url) as client:
+        assert (await (await client.place(an_order({1: 1}))).outcome(timeout=30)).status == "placed"
+    group.process.send_signal(number)
+    assert await asyncio.to_thread(group.process.wait, PATIENCE_SECONDS) == 0
+    assert len(logged(group, "stopped")) == len(logged(group, "worker has stopped")) == 2
+    assert not any(is_running(line["pid"]) for line in logged(group, "worker starts"))
+
+
+async def test_workers_that_cannot_start_are_started_again_after_growing_pauses(
+    servers: Servers, start_worker: StartWorker
+) -> None:
+    user, host = servers.mysql_url.split("@")
+    group = start_worker([*LOCKSTEP, "--processes", "1"], mysql_url=f"{user}x@{host}")
+
+    async def failed_twice() -> bool:
+        return b'"next_in_seconds": 2.0' in group.log.read_bytes()
+
+    await until(failed_twice, "two failures")
+    assert b"check user and password in LOCKSTEP_MYSQL_URL" in group.log.read_bytes()
+    assert group.terminate() == 0, "none was left to stop"
+
+
+async def test_several_processes_without_settings_are_none(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
+    done = await ended(environment, *LOCKSTEP, "--processes", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "LOCKSTEP_MYSQL_URL is not set" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+async def test_a_worker_that_does_not_end_when_it_is_told_to_is_killed() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", deaf, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    await process.stdout.readline()
+    assert not await supervisor._stop(process, 1, 0.1)
+    assert process.returncode == -signal.SIGKILL
+
+
+async def test_an_order_staged_by_an_insert_alone_is_placed(
+    database: Database, session: Session, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    await open_shop(database, {1: 5})
+    worker = start_worker(command)
+    await session.run(*stage([an_order({1: 1})]))
+
+    async def placed() -> bool:
+        return bool(await session.value("SELECT COUNT(*) FROM orders WHERE status = 'placed'"))
+
+    await until(placed, "the order")
+    assert await session.value("SELECT COUNT(*) FROM intake") == 0
+    assert worker.terminate() == 0

@@ -1,0 +1,166 @@
+"""arq workers in the test's own loop, on the production functions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from arq.connections import ArqRedis
+from arq.typing import WorkerCoroutine
+from arq.worker import Function, Worker, func
+
+from tests.asking import PATIENCE_SECONDS
+from worker.client import OrderClient
+from worker.database.transactions import Database
+from worker.queue import connection, patient_redis, wire
+from worker.queue.dead_letters import DeadLetters
+from worker.queue.event_stream import EventStream
+from worker.queue.group_commit import GroupCommit
+from worker.queue.intake import Intake
+from worker.queue.patient_redis import PatientRedis
+from worker.queue.tasks import (
+    DATABASE_KEY,
+    DEAD_LETTERS_KEY,
+    FUNCTIONS,
+    GROUP_COMMITS_KEY,
+    JOB_SECONDS_KEY,
+)
+from worker.settings import Settings
+
+Streams = Callable[[str, int], EventStream]
+MakeWorker = Callable[..., Worker]
+MakeIntake = Callable[..., Intake]
+Run = Callable[[dict[Any, Any], wire.Payload], Coroutine[Any, Any, Any]]
+
+
+def functions(**runs: Run) -> list[Function]:
+    """Functions under names that the wire knows."""
+    return [*(func(cast("WorkerCoroutine", run), name=name) for name, run in runs.items()), FUNCTIONS[-1]]
+
+
+@pytest.fixture
+def make_worker(redis: ArqRedis, settings: Settings) -> MakeWorker:
+    """A worker that runs the queue dry, unless told otherwise; it needs a database, and may have its own timing."""
+
+    def make(
+        database: Database,
+        *,
+        kind: type[Worker] = Worker,
+        pool: ArqRedis = redis,
+        functions: Sequence[Function] = FUNCTIONS,
+        job_seconds: float = settings.job_seconds,
+        batch_seconds: float = settings.lock_wait_seconds,
+        **options: Any,
+    ) -> Worker:
+        arguments: dict[str, Any] = {
+            "burst": True,
+            "poll_delay": 0.01,
+            "max_tries": 1000,
+            **options,
+        }
+        return kind(
+            functions=functions,
+            redis_pool=pool,
+            handle_signals=False,
+            job_serializer=wire.serialize,
+            job_deserializer=wire.deserialize_job,
+            ctx={
+                DATABASE_KEY: database,
+                GROUP_COMMITS_KEY: [GroupCommit(database, batch_seconds=batch_seconds) for _ in range(2)],
+                JOB_SECONDS_KEY: job_seconds,
+                DEAD_LETTERS_KEY: DeadLetters(database, pool),
+            },
+            **arguments,
+        )
+
+    return make
+
+
+@pytest.fixture
+async def patient(settings: Settings) -> AsyncIterator[PatientRedis]:
+    """The pool that workers have in production."""
+    opened = PatientRedis.at(settings.redis_url, "arq:queue")
+    yield opened
+    await opened.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not woken sleeps for longer than a test lasts."""
+    monkeypatch.setattr(patient_redis, "LOOK_SECONDS", 10 * PATIENCE_SECONDS)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 20 * PATIENCE_SECONDS)
+
+
+async def until_idle(redis: ArqRedis, workers: int = 1) -> None:
+    """Wait until so many wait to be woken."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await redis.info("clients"))["blocked_clients"] != workers:
+            pass
+
+
+@pytest.fixture
+async def worker(make_worker: MakeWorker, database: Database) -> AsyncIterator[Worker]:
+    """A worker that runs during the test."""
+    async with running(make_worker(database, burst=False)) as started:
+        yield started
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[Worker]:
+    """Run a worker until the end of the block."""
+    task = asyncio.create_task(worker.main())
+    try:
+        yield worker
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+
+
+@pytest.fixture
+async def streams(settings: Settings) -> AsyncIterator[Streams]:
+    """Make a stream of this name that keeps so many events."""
+    opened: list[EventStream] = []
+
+    def make(name: str, kept: int) -> EventStream:
+        opened.append(EventStream(settings.redis_url, name, kept))
+        return opened[-1]
+
+    yield make
+    for stream in opened:
+        await stream.close()
+
+
+@pytest.fixture
+def stream(streams: Streams, settings: Settings) -> EventStream:
+    """The stream of the settings."""
+    return streams(settings.events_stream, settings.events_kept)
+
+
+async def entries(redis: ArqRedis) -> list[dict[str, str]]:
+    """What was published, in its order."""
+    return [
+        {name.decode(): value.decode() for name, value in entry.items()}
+        for _, entry in await redis.xrange("lockstep:events")
+    ]
+
+
+@pytest.fixture
+async def make_intake(database: Database, redis: ArqRedis) -> AsyncIterator[MakeIntake]:
+    """Sweepers that run until they are stopped, at the end of the test at the latest."""
+    made: list[Intake] = []
+
+    def make(overdue_seconds: int = 60) -> Intake:
+        made.append(Intake(database, redis, overdue_seconds=overdue_seconds, keep_outcome_seconds=60))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(intake.stop() for intake in made))
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[OrderClient]:
+    async with OrderClient.connect(settings.redis_url) as connected:
+        yield connected

@@ -1,0 +1,228 @@
+"""Staged orders end in the transaction of their outcome, whatever it is."""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker
+
+from jobs.dead_letters import dead_letters_of
+from jobs.orders import PlaceOrder
+from jobs.place_orders import place_orders
+from jobs.transaction import Transaction
+from tests.asking import Session, until
+from tests.integration.conftest import MakeIntake, MakeWorker, running
+from tests.integration.staging import (
+    insert,
+    result_of,
+    stage_all,
+    staged_count,
+    until_none_is_staged,
+    until_queued,
+)
+from tests.shop import an_order, broken_invariants, open_shop
+from worker.client import OrderClient
+from worker.database.transactions import Database
+from worker.queue import idempotency
+from worker.queue.idempotency import place_once
+from worker.queue.page_worker import PageWorker
+from worker.settings import Settings
+
+
+async def test_a_staged_order_is_placed_and_a_rolled_back_one_is_not(
+    database: Database, session: Session, worker: Worker, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    await open_shop(database, {1: 5})
+    order, undone, too_large = an_order({1: 1}), an_order({1: 1}), an_order({1: 6})
+    make_intake()
+    await session.run("BEGIN")
+    await session.run(insert(undone))
+    await session.run("ROLLBACK")
+    await session.run(insert(order))
+    await session.run(insert(too_large))
+    assert (await result_of(redis, order.order_id))["status"] == "placed"
+    assert (await result_of(redis, too_large.order_id))["status"] == "rejected"
+    assert await staged_count(session) == 0
+    assert await session.value("SELECT COUNT(*) FROM orders") == 2
+    assert not await broken_invariants(database)
+
+
+async def test_effect_and_acknowledgement_are_one_commit(database: Database, session: Session) -> None:
+    await open_shop(database, {1: 5})
+    order = an_order({1: 1})
+    await session.run(insert(order))
+
+    async def fail_at_the_end(transaction: Transaction) -> None:
+        await place_orders(transaction, [order], staged={order.order_id})
+        assert await staged_count(session) == 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await database.transact(fail_at_the_end, job="test")
+    assert await staged_count(session) == 1
+    assert await session.value("SELECT COUNT(*) FROM orders") == 0
+
+
+async def test_no_row_is_deleted_that_is_not_there(
+    database: Database, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for it would lock the gap where others stage."""
+    await open_shop(database, {1: 5})
+    staged, direct = an_order({1: 1}), an_order({1: 1})
+    await session.run(insert(staged))
+    ended: list[set[UUID]] = []
+
+    async def noting(transaction: Transaction, orders: Sequence[PlaceOrder], *, staged: set[UUID]) -> object:
+        ended.append(staged)
+        return await place_orders(transaction, orders, staged=staged)
+
+    monkeypatch.setattr(idempotency, "place_orders", noting)
+    await place_once(database, [staged, direct], job="test")
+    assert ended == [{staged.order_id}]
+    assert await staged_count(session) == 0
+
+
+async def test_an_order_that_comes_directly_ends_its_staged_row_as_well(
+    database: Database, session: Session, worker: Worker, client: OrderClient
+) -> None:
+    await open_shop(database, {1: 5})
+    order = an_order({1: 1})
+    await session.run(insert(order))
+    receipt = await client.place(order)
+    assert (await receipt.outcome(timeout=20)).status == "placed"
+    assert await staged_count(session) == 0
+
+
+async def test_an_order_that_is_known_ends_without_a_job_and_other_content_is_a_conflict(
+    database: Database,
+    session: Session,
+    worker: Worker,
+    client: OrderClient,
+    make_intake: MakeIntake,
+    redis: ArqRedis,
+) -> None:
+    await open_shop(database, {1: 5})
+    known, clashing = an_order({1: 1}), an_order({1: 1})
+    for order in (known, clashing):
+        await (await client.place(order)).outcome(timeout=20)
+    await redis.flushdb()
+    await session.run(insert(known))
+    await session.run(insert(an_order({1: 2}, order_id=clashing.order_id)))
+    with structlog.testing.capture_logs() as logs:
+        make_intake()
+        assert (await result_of(redis, known.order_id))["status"] == "placed"
+        assert (await result_of(redis, clashing.order_id))["status"] == "conflict"
+    assert await staged_count(session) == 0
+    (refused,) = [log for log in logs if log["event"] == "staged order refused"]
+    assert refused["order_id"] == str(clashing.order_id)
+    assert worker.jobs_complete == 2
+
+
+NO_ORDERS = ["[]", "7", '"x"', "null", "{}", '{"order_id": "x", "customer_id": 1, "lines": []}']
+
+
+async def test_what_is_no_order_is_buried_and_its_neighbours_are_placed(
+    database: Database, session: Session, worker: Worker, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    await open_shop(database, {1: 50})
+    wrong = {uuid4(): request for request in NO_ORDERS}
+    other = an_order({1: 1})
+    wrong[uuid4()] = other.model_dump_json(exclude_none=True)
+    neighbours = [an_order({1: 1}) for _ in wrong]
+    for neighbour, (order_id, request) in zip(neighbours, wrong.items(), strict=True):
+        await session.run(insert(other, under=order_id, request=request))
+        await session.run(insert(neighbour))
+    with structlog.testing.capture_logs() as logs:
+        make_intake()
+        for order_id in wrong:
+            assert (await result_of(redis, order_id))["status"] == "invalid"
+    for neighbour in neighbours:
+        assert (await result_of(redis, neighbour.order_id))["status"] == "placed"
+    assert await staged_count(session) == 0
+    assert await session.value("SELECT COUNT(*) FROM orders") == len(neighbours)
+    refused = {log["order_id"]: log["outcome"] for log in logs if log["event"] == "staged order refused"}
+    assert set(refused) == set(map(str, wrong))
+    letters = [letter for order_id in wrong for letter in await dead_letters_of(database, str(order_id))]
+    assert {letter.job_id: letter.request for letter in letters} == {
+        str(order_id): json.loads(request) for order_id, request in wrong.items()
+    }
+    assert {letter.job_id: letter.error for letter in letters} == {
+        order_id: outcome["error"] for order_id, outcome in refused.items()
+    }
+
+
+async def test_an_order_that_was_invalid_can_be_staged_again_when_it_is_mended(
+    database: Database, session: Session, worker: Worker, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    await open_shop(database, {1: 5})
+    order = an_order({1: 1})
+    make_intake()
+    await session.run(insert(order, request="{}"))
+    assert (await result_of(redis, order.order_id))["status"] == "invalid"
+    await session.run(insert(order))
+
+    async def placed() -> bool:
+        return bool(await session.value("SELECT COUNT(*) FROM orders"))
+
+    await until(placed, "the mended order")
+
+
+async def test_half_of_the_orders_are_enqueued_within_a_tenth_of_a_second_of_the_commit(
+    session: Session, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    make_intake()
+    committed: dict[str, float] = {}
+    for _ in range(40):
+        order = an_order({1: 1})
+        await session.run(insert(order))
+        committed[str(order.order_id)] = time.time()
+        await asyncio.sleep(0.037)  # no multiple of what the sweeper rests
+    await until_queued(redis, 40)
+    enqueued = await redis.zrange("arq:queue", 0, -1, withscores=True)
+    waits = [score / 1000 - committed[job_id.decode()] for job_id, score in enqueued]
+    print(f"COMMIT to enqueued: median {statistics.median(waits):.3f} s, longest {max(waits):.3f} s")  # noqa: T201
+    assert statistics.median(waits) < 0.1
+
+
+async def test_redis_forgets_everything_amid_5000_staged_orders_and_none_is_lost(
+    database: Database,
+    settings: Settings,
+    session: Session,
+    other_session: Session,
+    make_worker: MakeWorker,
+    make_intake: MakeIntake,
+    redis: ArqRedis,
+) -> None:
+    """Two workers and two sweepers; in the middle Redis is emptied twice, and orders come directly as well."""
+    await open_shop(database, dict.fromkeys(range(1, 50), 100_000))
+    orders = [an_order({1 + number % 49: 1, 1 + (number * 7 + 1) % 49: 2}) for number in range(5000)]
+    crew = [make_worker(database, burst=False, kind=PageWorker, max_jobs=600) for _ in range(2)]
+
+    async def placed(count: int) -> bool:
+        return bool(await session.value("SELECT COUNT(*) FROM orders") >= count)
+
+    with structlog.testing.capture_logs() as logs:
+        async with running(crew[0]), running(crew[1]), OrderClient.connect(settings.redis_url) as client:
+            intakes = [make_intake(overdue_seconds=1) for _ in range(2)]
+            for start in range(0, 5000, 500):
+                await stage_all(other_session, orders[start : start + 500])
+            async for _ in client.place_many(orders[4000:4500]):
+                pass
+            for count in (1000, 2500):
+                await until(partial(placed, count), f"{count} orders")
+                await redis.flushdb()
+            await until_none_is_staged(session)
+            for intake in intakes:
+                await intake.stop()
+    assert await session.value("SELECT COUNT(*) FROM orders") == 5000
+    assert await session.value("SELECT COUNT(*) FROM orders WHERE status = 'placed'") == 5000
+    assert not await broken_invariants(database)
+    assert [log for log in logs if log["event"] in {"bug", "conflict"}] == []
+    assert sum(log["orders"] for log in logs if log["event"].startswith("Redis had lost")) > 0

@@ -1,0 +1,243 @@
+"""How the statements of sql/ are run by the server: plans, and the order of locks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import product as combinations
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from jobs.add_catalogue import Product, add_products
+from jobs.locks import lock_customers, lock_stock
+from jobs.orders import MAX_ID, Stock
+from jobs.transaction import SQL, Statement, Transaction, load_statements
+from tests.asking import Session, until_waiting
+from tests.shop import open_shop
+from worker.database.transactions import Database
+
+Lock = Callable[[Transaction, Sequence[int]], Awaitable[dict[int, Any]]]
+ID: Final = f"{1:032x}"
+ORDER: Final = (ID, 1, "placed", None, None, 5, ID, None)
+PARAMETERS: Final[dict[str, Any]] = {
+    "customer_ids": [1, 2],
+    "product_ids": [1, 2],
+    "order_ids": [ID],
+    "order_id": ID,
+    "restock_id": ID,
+    "product_id": 1,
+    "quantity": 1,
+    "status": "shipped",
+    "orders": [ORDER],
+    "lines": [(ID, [(1, 2, 3)])],
+    "moves": [(1, 1)],
+    "products": [{"product_id": 1, "name": "x", "price_cents": 1, "available": 1, "restock_id": ID}],
+    "customers": [{"customer_id": 1, "name": "x"}],
+    "events": [(ID, "order.placed", "{}")],
+    "event_ids": [1],
+    "counts": [("order.placed", 1)],
+    "sold": [{"product_id": 1, "quantity": 1}],
+    "owed": [{"customer_id": 1, "total_cents": 1}],
+    "after": f"{7:032x}",
+    "last": f"{9:032x}",
+    "size": 10,
+    "before": "2020-01-01",
+    "overdue_seconds": 60,
+    "at_once": 0,
+    "job_id": ID,
+    "fingerprint": ID,
+    "job": "place_order",
+    "request": "{}",
+    "error": "",
+    "tries": 1,
+    "enqueued_at": None,
+    "buried_at": "2020-01-01",
+}
+TABLES: Final = {
+    "customers",
+    "stock",
+    "orders",
+    "order_lines",
+    "products",
+    "restocks",
+    "outbox",
+    "earlier",
+    "intake",
+    "dead_letters",
+}
+# These read whole tables by design: the audit (in pages, see below), and the count that the demo shows.
+WHOLE_TABLE: Final = {
+    *load_statements("audit.sql"),
+    *load_statements("deadlocks.sql"),  # these read none of ours
+    "count_outcomes",
+    "count_dead_letters",
+    "oldest_dead_letters",  # walks its index, up to the limit
+    "applied_migrations",
+    "about_how_many_orders",  # reads none of ours
+}
+# The tables that the others read; an INSERT reads none.
+READS: Final = {
+    "lock_customers": {"customers"},
+    "lock_stock": {"stock"},
+    "free_customers": {"customers"},
+    "free_stock": {"stock"},
+    "lock_order": {"orders"},
+    "set_order_status": {"orders"},
+    "known_orders": {"orders"},
+    "lines_of_order": {"order_lines"},
+    "move_stock": {"stock"},
+    "move_balances": {"customers"},
+    "known_restock": {"restocks"},
+    "lock_orders": {"orders"},
+    "page_of_orders": {"orders"},
+    "old_orders": {"orders"},
+    "sold_by_orders": {"order_lines"},
+    "orders_with_events": {"outbox"},
+    "next_events": {"outbox", "earlier"},
+    "lock_events": {"outbox"},
+    "delete_events": {"outbox"},
+    "delete_order_lines": {"order_lines"},
+    "delete_orders": {"orders"},
+    "lock_staged": {"intake"},
+    "lock_overdue": {"intake"},
+    "work_for_a_sweep": {"intake"},
+    "staged_orders": {"intake"},
+    "mark_enqueued": {"intake"},
+    "delete_staged": {"intake"},
+    "dead_letters_of": {"dead_letters"},
+    "page_of_dead_letters": {"dead_letters"},
+    "delete_dead_letter": {"dead_letters"},
+}
+KEYS: Final = {
+    "orders_with_events": {"outbox_of_order"},
+    "next_events": {"PRIMARY", "outbox_of_order"},
+    "lock_staged": {"intake_by_enqueued"},
+    "lock_overdue": {"intake_by_enqueued"},
+    "work_for_a_sweep": {"intake_by_enqueued"},
+}  # of the others: PRIMARY
+FILESORT: Final = {"sold_by_orders"}  # groups the few rows that it has found
+STATEMENTS: Final = [
+    statement
+    for path in sorted(SQL.glob("*.sql"))
+    for statement in load_statements(path.name).values()
+    if statement.name not in WHOLE_TABLE
+]
+
+
+@pytest.mark.filterwarnings("ignore::pymysql.err.Warning")  # MySQL gives the rewritten statement as a note
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.name)
+async def test_every_statement_finds_its_rows_by_a_key(
+    statement: Statement, database: Database, session: Session
+) -> None:
+    """On tables larger than the array: no full scan, no filesort, no index merge."""
+    await open_shop(database, dict.fromkeys(range(1, 500), 5))
+    await session.run(
+        "INSERT INTO orders SELECT UNHEX(LPAD(HEX(product_id), 32, '0')), 1, 'placed', NULL, NULL, 1, REPEAT('x', 16), NOW(6), NOW(6) FROM stock"
+    )
+    await session.run("INSERT INTO order_lines SELECT order_id, 1, 1, 1 FROM orders")
+    await session.run(
+        "INSERT INTO outbox (order_id, kind, body, recorded_at) SELECT order_id, 'x', '{}', NOW() FROM orders"
+    )
+    await session.run("INSERT INTO intake (order_id, request) SELECT order_id, '{}' FROM orders")
+    await session.run(
+        "INSERT INTO dead_letters SELECT order_id, order_id, 'x', '{}', '', 1, NULL, NOW(6) FROM orders"
+    )
+    await session.run(
+        "ANALYZE TABLE orders, order_lines, stock, customers, products, restocks, outbox, intake, dead_letters"
+    )
+
+    await session.run("UPDATE restocks SET restock_id = UNHEX(LPAD('1', 32, '0')) WHERE product_id = 1")
+
+    plan = await database.fetch(
+        Statement("explain", f"EXPLAIN FORMAT=TRADITIONAL {statement.text}"), PARAMETERS
+    )
+
+    read = [row for row in plan if row["table"] in TABLES and row["select_type"] != "INSERT"]
+    assert {row["table"] for row in read} == READS.get(statement.name, set())
+    assert {row["type"] for row in read} <= {"const", "eq_ref", "ref", "range"}
+    assert {row["key"] for row in read} <= KEYS.get(statement.name, {"PRIMARY"})
+    sorted_rows = [row for row in plan if "filesort" in (row["Extra"] or "")]
+    assert not sorted_rows or statement.name in FILESORT
+
+
+@pytest.mark.parametrize("lock", [lock_stock, lock_customers])
+async def test_rows_are_locked_in_ascending_order_whatever_order_they_are_asked_in(
+    lock: Lock, database: Database, session: Session, other_session: Session
+) -> None:
+    """Who holds the middle row stops the lock before the last one, and after the first."""
+    table, key = ("stock", "product_id") if lock is lock_stock else ("customers", "customer_id")
+    await open_shop(database, dict.fromkeys(range(1, 10), 5))
+    await session.run("BEGIN")
+    await session.run(f"SELECT * FROM {table} WHERE {key} = 5 FOR UPDATE")
+    task = asyncio.create_task(
+        database.transact(lambda transaction: lock(transaction, [9, 5, 1]), job="test")
+    )
+    await until_waiting(other_session, 1)
+    free = f"SELECT {key} FROM {table} WHERE {key} IN (1, 5, 9) ORDER BY {key} FOR UPDATE SKIP LOCKED"
+    assert await other_session.run(free) == [{key: 9}]
+    await session.run("COMMIT")
+    assert set(await task) == {1, 5, 9}
+
+
+@pytest.mark.parametrize("name", ["lock_stock", "lock_customers"])
+async def test_the_order_of_the_array_is_the_order_of_the_locks(
+    name: str, database: Database, session: Session, other_session: Session
+) -> None:
+    """The statement itself, with a descending array: the optimizer does not sort it back."""
+    await open_shop(database, dict.fromkeys(range(1, 10), 5))
+    statement = load_statements("locks.sql")[name]
+    table, key = ("stock", "product_id") if name == "lock_stock" else ("customers", "customer_id")
+    await session.run("BEGIN")
+    await session.run(f"SELECT * FROM {table} WHERE {key} = 5 FOR UPDATE")
+    wanted = {f"{key}s": [9, 5, 1]}
+    task = asyncio.create_task(
+        database.transact(lambda transaction: transaction.fetch(statement, wanted), job="test")
+    )
+    await until_waiting(other_session, 1)
+    free = f"SELECT {key} FROM {table} WHERE {key} IN (1, 5, 9) ORDER BY {key} FOR UPDATE SKIP LOCKED"
+    assert await other_session.run(free) == [{key: 1}]
+    await session.run("COMMIT")
+    (row,) = await task
+    assert [locked_id for locked_id, *_ in orjson.loads(row["locked"])] == [9, 5, 1]
+
+
+async def test_locked_rows_come_back_whole(database: Database, session: Session) -> None:
+    """MariaDB cuts a JSON array at group_concat_max_len, by default at 1 MiB, with no more than a warning."""
+    ids = range(MAX_ID - 20_000, MAX_ID)
+    await open_shop(database, dict.fromkeys(ids, 5))
+    widest = Stock(ids[0], price_cents=2**32 - 1, available=MAX_ID)
+    await session.run(f"UPDATE stock SET price_cents = {widest.price_cents}, available = {widest.available}")
+    locked = await database.transact(lambda transaction: lock_stock(transaction, ids), job="test")
+    assert len(orjson.dumps([list(row) for row in locked.values()])) > 2**20
+    assert locked == {product_id: widest._replace(product_id=product_id) for product_id in ids}
+
+
+EVERY_CHARACTER: Final = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+QUOTING: Final = "'\"\\%s(;-\n\r\0\x1a é🍮"  # what ends a string, escapes, or begins a parameter or a comment
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(
+            [EVERY_CHARACTER[start : start + 255] for start in range(0, len(EVERY_CHARACTER), 255)],
+            id="every_character",
+        ),
+        pytest.param(
+            ["".join(three) for three in combinations(QUOTING, repeat=3)],
+            id="every_three_that_quoting_may_trip_on",
+        ),
+    ],
+)
+async def test_a_name_keeps_every_character(
+    names: Sequence[str], database: Database, session: Session
+) -> None:
+    """JSON_TABLE's columns have a character set of their own on MariaDB, and no backslash escapes in our strings."""
+    products = [
+        Product(product_id=product_id, name=name, price_cents=1, available=1)
+        for product_id, name in enumerate(names, start=1)
+    ]
+    await database.transact(partial(add_products, products=products), job="test")
+    kept = await session.run("SELECT name FROM products ORDER BY product_id")
+    assert [row["name"] for row in kept] == list(names)

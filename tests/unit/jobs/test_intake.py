@@ -1,0 +1,42 @@
+from uuid import UUID
+
+import orjson
+
+from jobs.intake import end_staged, find_staged, stage
+from jobs.orders import PlaceOrder
+from jobs.transaction import load_statements
+from tests.shop import an_order
+from tests.unit.jobs.recording import RecordingTransaction
+
+FIRST, SECOND = UUID(int=1), UUID(int=2)
+
+
+def test_what_is_staged_is_the_request_of_a_job_by_ascending_id() -> None:
+    orders = [an_order({7: 1}, order_id=SECOND), an_order({9: 2}, order_id=FIRST)]
+    statement, parameters = stage(iter(orders))
+    assert statement == load_statements("intake.sql")["stage_orders"].text
+    rows = orjson.loads(str(parameters["orders"]))
+    assert [order_id for order_id, _ in rows] == [FIRST.hex, SECOND.hex]
+    assert [PlaceOrder.model_validate_json(request) for _, request in rows] == orders[::-1]
+    assert "placed_at" not in rows[0][1]
+
+
+def test_whoever_enqueues_at_once_says_so() -> None:
+    order = an_order({1: 1})
+    assert [stage([order], at_once=at_once)[1]["at_once"] for at_once in (True, False)] == [1, 0]
+
+
+async def test_staged_orders_are_found_among_others() -> None:
+    reader = RecordingTransaction({"staged_orders": [{"order_ids": orjson.dumps([SECOND.hex]).decode()}]})
+    assert await find_staged(reader, {SECOND, FIRST}) == {SECOND}
+    assert reader.sent("staged_orders") == {"order_ids": [FIRST.hex, SECOND.hex]}
+
+
+async def test_where_none_is_staged_none_is_found() -> None:
+    assert await find_staged(RecordingTransaction({"staged_orders": [{"order_ids": None}]}), {FIRST}) == set()
+
+
+async def test_they_end_by_ascending_id() -> None:
+    transaction = RecordingTransaction()
+    await end_staged(transaction, [SECOND, FIRST])
+    assert transaction.sent("delete_staged") == {"order_ids": [FIRST.hex, SECOND.hex]}

@@ -1,0 +1,146 @@
+"""What holds for every statement of sql/ and can be seen without a server."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.transaction import SQL, Statement, load_statements
+
+NAMED = [
+    (path.name, statement)
+    for path in sorted(SQL.glob("*.sql"))
+    for statement in load_statements(path.name).values()
+]
+STATEMENTS = [statement for _, statement in NAMED]
+SOURCES = [path for room in ("jobs", "worker") for path in sorted((SQL.parent / room).rglob("*.py"))]
+SQL_KEYWORD = re.compile(
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|TRUNCATE|GRANT|REVOKE|SET|START|BEGIN|COMMIT"
+    r"|ROLLBACK|SAVEPOINT|LOCK|UNLOCK|CALL|SHOW|EXPLAIN|KILL|USE)\b"
+)
+# A transaction's frame, a session's settings, and the account of a private server: no job runs these.
+ALLOWED = {
+    ("worker/database/transactions.py", "SET"),
+    ("worker/database/transactions.py", "COMMIT"),
+    ("worker/database/connections.py", "SET"),
+    ("worker/database/connections.py", "KILL"),
+    ("worker/embedded.py", "GRANT"),
+    ("worker/embedded.py", "WITH"),
+    ("worker/embedded.py", "DROP"),
+}
+
+each_statement = pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.name)
+
+
+def loaded_file(node: ast.expr | None) -> str | None:
+    match node:
+        case ast.Call(func=ast.Name(id="load_statements"), args=[ast.Constant(value=str(file))]):
+            return file
+    return None
+
+
+def variables_of(tree: ast.Module) -> dict[str, str]:
+    """The module's variables that hold a whole file of statements, and which."""
+    variables: dict[str, str] = {}
+    for node in tree.body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=variable)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=variable), value=value)
+            ):
+                if file := loaded_file(value):
+                    variables[variable] = file
+    return variables
+
+
+def used_statements(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """File and name of `load_statements(file)[name]`, directly or through a module's variable."""
+    variables = variables_of(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=value, slice=ast.Constant(value=str(name))):
+                held = variables.get(value.id) if isinstance(value, ast.Name) else loaded_file(value)
+                if held:
+                    yield held, name
+
+
+def used_by_the_code() -> set[tuple[str, str]]:
+    return {used for path in SOURCES for used in used_statements(ast.parse(path.read_text(encoding="utf-8")))}
+
+
+def test_every_statement_is_used() -> None:
+    # audit.sql is used whole
+    defined = {(file, statement.name) for file, statement in NAMED if file != "audit.sql"}
+    assert defined - used_by_the_code() == set()
+
+
+def test_every_statement_that_is_used_exists() -> None:
+    used = used_by_the_code()
+    assert ("locks.sql", "lock_stock") in used
+    assert used - {(file, statement.name) for file, statement in NAMED} == set()
+
+
+def test_no_two_statements_have_the_same_name() -> None:
+    marks = [
+        line.removeprefix("-- name: ")
+        for path in sorted(SQL.glob("*.sql"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*--\s*name\b", line)
+    ]
+    assert sorted(marks) == sorted(set(marks))
+    assert set(marks) == {statement.name for statement in STATEMENTS}
+
+
+@pytest.mark.parametrize("path", sorted(SQL.glob("*.sql")), ids=lambda path: path.name)
+def test_every_statement_says_under_its_name_what_it_is_for(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    below = [lines[number + 1] for number, line in enumerate(lines) if line.startswith("-- name: ")]
+    assert below
+    assert [line for line in below if not re.match(r"-- (?!name\b)\S.+\.$", line)] == []
+
+
+@pytest.mark.parametrize("path", sorted(SQL.rglob("*.sql")), ids=lambda path: path.name)
+def test_rows_are_locked_by_the_statements_of_one_file_alone(path: Path) -> None:
+    locking = re.findall(
+        r"FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE", path.read_text("utf-8"), re.IGNORECASE
+    )
+    assert bool(locking) is (path.name == "locks.sql")
+
+
+@pytest.mark.parametrize(
+    "statement", load_statements("locks.sql").values(), ids=lambda statement: statement.name
+)
+def test_every_statement_of_that_file_locks(statement: Statement) -> None:
+    assert re.search(r"\bFOR UPDATE( SKIP LOCKED)?$", statement.text)
+
+
+@each_statement
+def test_no_statement_changes_a_table_or_ends_a_transaction(statement: Statement) -> None:
+    forbidden = (
+        r"CREATE|ALTER|DROP|TRUNCATE|RENAME|GRANT|BEGIN|START|COMMIT|ROLLBACK|SAVEPOINT|LOCK TABLES|CALL"
+    )
+    assert re.findall(rf"\b({forbidden})\b", statement.text, re.IGNORECASE) == []
+
+
+@each_statement
+def test_a_name_stands_for_one_statement(statement: Statement) -> None:
+    assert ";" not in statement.text
+
+
+@each_statement
+def test_every_percent_sign_begins_a_parameter(statement: Statement) -> None:
+    assert "%" not in re.sub(r"%\(\w+\)s", "", statement.text)
+
+
+def test_no_sql_is_written_in_python() -> None:
+    found = {
+        (path.relative_to(SQL.parent).as_posix(), keyword[1])
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if (keyword := SQL_KEYWORD.match(node.value))
+    }
+    assert ("worker/database/transactions.py", "COMMIT") in found
+    assert found - ALLOWED == set()
