@@ -1,0 +1,71 @@
+"""Every pitfall at every level: the wrong schedule shows it, the right one prevents it, as recorded for this server."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.lab.expected import read_expected, write_expected
+from tests.lab.report import index_table
+from tests.lab.runner import run_schedule
+from tests.lab.server import LEVELS, Server
+from tests.lab.specification import Pitfall, load_pitfalls
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_PATH: Final = re.compile(r"(?:jobs|worker|sql)/[\w/]+\.(?:py|sql)")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
+async def test_the_server_does_what_was_recorded(
+    pitfall: Pitfall, level: str, server: Server, request: pytest.FixtureRequest
+) -> None:
+    path = pitfall.path.with_suffix(".expected")
+    expected = read_expected(path)
+    for schedule in pitfall.schedules.values():
+        if level in server.levels:
+            key = (schedule.name, server.family, level)
+            transcript = await run_schedule(server, pitfall, schedule, level)
+            if request.config.getoption("--record"):
+                expected[key] = transcript
+            assert transcript == expected.get(key), f"{schedule.name}, {server.family}, {level}"
+    if request.config.getoption("--record"):
+        write_expected(path, expected)
+
+
+@pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
+def test_the_cure_takes_the_harm_away(pitfall: Pitfall) -> None:
+    """The harm is in some wrong transcript, and in no right one: with its cure, a wrong schedule is not wrong."""
+    expected = read_expected(pitfall.path.with_suffix(".expected"))
+    harmed = {key for key, lines in expected.items() if any(pitfall.header["harm"] in line for line in lines)}
+    assert {schedule for schedule, _, _ in harmed} == {"wrong"}
+
+
+@pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
+def test_what_relies_on_the_cure_exists_and_is_tested(pitfall: Pitfall) -> None:
+    relies = pitfall.header["relies"]
+    paths = _PATH.findall(relies)
+    assert paths or relies.startswith("nothing: ")
+    for path in paths:
+        assert (ROOT / path).is_file(), path
+        if path.endswith(".py"):
+            module = path.removesuffix(".py").replace("/", ".")
+            assert any(module in test for test in _tests()), f"no test imports {module}"
+
+
+def test_every_entry_of_the_catalogue_has_its_number_once() -> None:
+    numbers = [pitfall.header["id"] for pitfall in load_pitfalls()]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_the_readme_lists_every_pitfall() -> None:
+    readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert index_table() in readme, "put what report.index_table() says into tests/lab/README.md"
+
+
+@cache
+def _tests() -> list[str]:
+    rooms = ("unit", "integration", "end_to_end")
+    return [path.read_text() for room in rooms for path in (ROOT / "tests" / room).rglob("test_*.py")]
