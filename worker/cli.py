@@ -147,6 +147,23 @@ def worker(processes: int | None) -> None:
 main.add_command(dead)
 
 
+@main.command("web")
+@click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+def serve_web(host: str, port: int) -> None:
+    """Serve the storefront, the door for orders and the live page over HTTP."""
+    from worker.web.application import serve  # noqa: PLC0415  # no other command needs aiohttp
+
+    settings = read_settings()
+    set_up_logs(settings.log_format, settings.log_level)
+    try:
+        serve(settings, host, port)
+    except OSError as error:
+        raise LockstepError(
+            f"{host}:{port} cannot be listened on ({error.strerror}): free it, or name another with --port."
+        ) from error
+
+
 @main.command()
 @click.argument("order_id", type=click.UUID)
 def outcome(order_id: UUID) -> None:

@@ -141,17 +141,23 @@ async def warn_of_eviction(redis: ArqRedis) -> None:
         )
 
 
+def queue_at(url: str, queue_name: str) -> ArqRedis:
+    """A connection pool to the queue, which connects when it is first used."""
+    redis = ArqRedis(
+        connection_pool(url, retries=3),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        default_queue_name=queue_name,
+        expires_extra_ms=EXPIRES_MS,
+    )
+    redis.auto_close_connection_pool = True
+    return redis
+
+
 async def open_queue(url: str, queue_name: str) -> ArqRedis:
-    """A connection pool to the queue. Raises LockstepError where Redis does not answer."""
+    """The same, connected. Raises LockstepError where Redis does not answer."""
     try:
-        redis = ArqRedis(
-            connection_pool(url, retries=3),
-            job_serializer=serialize,
-            job_deserializer=deserialize,
-            default_queue_name=queue_name,
-            expires_extra_ms=EXPIRES_MS,
-        )
-        redis.auto_close_connection_pool = True
+        redis = queue_at(url, queue_name)
         await redis.ping()
     except (RedisError, OSError, ValueError) as error:
         raise LockstepError(what_is_wrong(error, url)) from error
