@@ -14,7 +14,8 @@ demo: setup ## 2,000 orders through two workers, one of them killed half-way, th
 
 test: setup ## the whole suite, on a private MariaDB and Redis, with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest -n auto -m 'not alone'
+	@$(BIN)/coverage run -m pytest -m alone
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='jobs/*' --fail-under=100
 	@$(BIN)/coverage report --include='worker/*' --fail-under=95

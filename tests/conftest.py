@@ -33,6 +33,8 @@ hypothesis.settings.register_profile(
     "slow machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("slow machine")
+FOLDER: Final = Path(".lockstep") / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+PROCESSES: Final = 3  # of `make test`: tests wait more than they work
 RIGHTS: Final = "SELECT, INSERT, UPDATE, DELETE"  # as sql/accounts/grants.sql
 TABLES: Final = (
     "intake",
@@ -55,6 +57,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """As many as can have servers of their own."""
+    return PROCESSES if MYSQL is None and REDIS is None else 0
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what touches a private MariaDB with innodb_snapshot_isolation off and on."""
     if "snapshot_isolation" in metafunc.fixturenames:
@@ -71,7 +78,7 @@ def servers() -> Iterator[Servers]:
     """A database of this run's own, and an empty Redis."""
     with ExitStack() as stack:
         if MYSQL is None or REDIS is None:
-            private = stack.enter_context(running_servers(Path(".lockstep/test"), fresh=True))
+            private = stack.enter_context(running_servers(FOLDER, fresh=True))
         name = f"lockstep_test_{uuid4().hex[:8]}"
         owner = _of(name, MYSQL or private.migration_url)
         worker = _of(name, MYSQL or private.mysql_url)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.__main__ import WORKER
 from benchmarks.contestants import contestants
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -27,6 +27,7 @@ from worker.client import OrderClient
 from worker.embedded import Servers
 from worker.receipts import Receipt
 
+pytestmark = pytest.mark.alone
 FULL: Final = "LOCKSTEP_TEST_FULL" in os.environ  # all runs, or a third of them
 SEED: Final = os.environ.get("LOCKSTEP_TEST_SEED") or uuid4().hex[:8]
 LANES: Final = {"arq worker.main": 30, "lockstep worker": 18}  # most of a run is waiting
@@ -81,7 +82,7 @@ async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
     with capsys.disabled():
         print_results(runs, results)
     failures = [f"{run}: {result!r}" for run, result in results.items() if isinstance(result, Exception)]
-    assert not failures, "\n".join(failures)
+    assert not failures, "\n".join([f"LOCKSTEP_TEST_SEED={SEED}", *failures])
     # arq's own loop does, where a connection is lost between its WATCH and its MULTI.
     ended = {
         run.command for run, result in results.items() if isinstance(result, Recovery) and result.worker_ended

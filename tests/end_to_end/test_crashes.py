@@ -213,7 +213,9 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
 ) -> None:
     await open_shop(database, {1: 5})
     order, next_order = an_order({1: 1}), an_order({1: 1})
-    worker = start_worker(command, log_level="debug", **PATIENT)
+    # Of one job at a time arq's own loop asks for the next one only when it has room: a question that was on its way
+    # when the signal came would be answered with the next order.
+    worker = start_worker(command, log_level="debug", max_jobs=1, **PATIENT)
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
     async with OrderClient.connect(settings.redis_url) as client:
@@ -224,11 +226,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
         async def is_stopping() -> bool:
             return b"shutdown on SIGTERM" in worker.log.read_bytes()
 
-        async def asks_no_more() -> bool:
-            return not (await redis.info("clients"))["blocked_clients"]
-
         await until(is_stopping, "the worker to say that it stops")
-        await until(asks_no_more, "its last question for jobs to be answered")
         await client.place(next_order)
         await session.run("COMMIT")
         assert await exit_code == 0

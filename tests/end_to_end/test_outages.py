@@ -24,6 +24,7 @@ from worker.database.transactions import Database
 from worker.receipts import Receipt
 from worker.settings import Settings
 
+pytestmark = pytest.mark.alone
 RECOVERY_SECONDS: Final = 5
 DOWN_SECONDS: Final = 2
 PRODUCT: Final = 1
