@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,10 +52,10 @@ def running_servers(folder: Path, *, fresh: bool = False) -> Iterator[Servers]:
         raise LockstepError(f"servers cannot be run in {folder}: {error.strerror}.") from error
     with ExitStack() as stack:
         stack.enter_context(_alone_in(folder))
-        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lockstep-")))  # a short path
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lockstep-")))  # a short path
         password, owner_password = _password(folder / "password"), _password(folder / "owner-password")
         accounts = "DROP DATABASE IF EXISTS lockstep;\n" * fresh + _accounts(password, owner_password)
-        database = stack.enter_context(_mysql(folder, sockets, accounts))
+        database = stack.enter_context(_mysql(folder, scratch, accounts))
         redis_url = stack.enter_context(_redis(folder, password, fresh=fresh))
         yield Servers(
             f"mysql://lockstep:{password}@{database}",
@@ -65,21 +65,23 @@ def running_servers(folder: Path, *, fresh: bool = False) -> Iterator[Servers]:
 
 
 @contextmanager
-def _mysql(folder: Path, sockets: Path, first_statements: str) -> Iterator[str]:
+def _mysql(folder: Path, scratch: Path, first_statements: str) -> Iterator[str]:
     server = _program("mariadbd", "mysqld")
     data, log, port = folder / "mysql", folder / "mysql.log", _free_port()
+    # A server that starts removes what it finds of others there, temporary tables that they use.
+    environment = {**os.environ, "TMPDIR": str(scratch)}
     if not data.exists():
-        _make_data_folder(server, data, log)
-    accounts = sockets / "accounts.sql"
+        _make_data_folder(server, data, log, environment)
+    accounts = scratch / "accounts.sql"
     accounts.touch(mode=0o600)
     accounts.write_text(first_statements)
     command = [
         server, "--no-defaults", f"--datadir={data}", f"--bind-address={LOOPBACK}", f"--port={port}",
-        f"--socket={sockets}/mysql.sock", f"--pid-file={folder}/mysql.pid", f"--init-file={accounts}",
+        f"--socket={scratch}/mysql.sock", f"--pid-file={folder}/mysql.pid", f"--init-file={accounts}",
         "--skip-name-resolve", "--innodb-buffer-pool-size=256M", "--max-connections=500",
         *_as_this_user(), *_only_mysql(server, "--mysqlx=OFF"),
     ]  # fmt: skip
-    with _process("MySQL or MariaDB", command, log, port):
+    with _process("MySQL or MariaDB", command, log, port, environment):
         yield f"{LOOPBACK}:{port}/lockstep"
 
 
@@ -106,7 +108,7 @@ def _accounts(password: str, owner_password: str) -> str:
     return "".join(f"{statement};\n" for statement in statements)  # MariaDB wants one a line
 
 
-def _make_data_folder(server: str, data: Path, log: Path) -> None:
+def _make_data_folder(server: str, data: Path, log: Path, environment: Mapping[str, str]) -> None:
     part = data.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     if _is_mariadb(server):
@@ -125,6 +127,7 @@ def _make_data_folder(server: str, data: Path, log: Path) -> None:
         done = subprocess.run(
             [*command, *_as_this_user()],
             cwd=part.parent,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -151,12 +154,15 @@ def _redis(folder: Path, password: str, *, fresh: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _process(name: str, command: Sequence[str], log: Path, port: int) -> Iterator[None]:
+def _process(
+    name: str, command: Sequence[str], log: Path, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Run a server in a session of its own, so that Ctrl-C in the terminal does not reach it before us."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
             cwd=log.parent,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.asking import open_session
 from worker.embedded import running_servers
 from worker.errors import LockstepError
 
@@ -37,6 +38,14 @@ def test_servers_that_a_killed_program_has_left_are_ended_and_their_data_kept(tm
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
     assert pids(tmp_path) == []
+
+
+async def test_a_server_keeps_its_temporary_tables_to_itself(tmp_path: Path) -> None:
+    """Another one that starts on this machine would remove them."""
+    with running_servers(tmp_path) as servers:
+        async with open_session(servers.migration_url) as session:
+            folder = Path(await session.value("SELECT @@tmpdir"))
+    assert folder.name.startswith("lockstep-")
 
 
 def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,9 @@ def random_state() -> Any:
     random.setstate(state)
 
 
-@pytest.mark.parametrize("wait", [wait_fixed(0.05), wait_exponential(multiplier=0.01, max=0.5)], ids=["fixed", "exponential"])
+@pytest.mark.parametrize(
+    "wait", [wait_fixed(0.05), wait_exponential(multiplier=0.01, max=0.5)], ids=["fixed", "exponential"]
+)
 def test_no_jitter_wrong_two_losers_meet_every_time(wait: Wait, random_state: None) -> None:
     """P58. Both wait for the same time, so they collide until both have given up."""
     most = MOST_ATTEMPTS[Kind.CONFLICT]
