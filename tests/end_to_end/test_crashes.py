@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from arq.connections import ArqRedis
 
 from jobs.orders import PlaceOrder
@@ -90,6 +91,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
     assert not await broken_invariants(database)
 
 
+@pytest.mark.alone
 async def test_the_orders_of_a_killed_worker_are_placed_by_another_without_help(
     settings: Settings,
     database: Database,

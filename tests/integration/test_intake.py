@@ -174,6 +174,7 @@ async def test_an_order_that_was_invalid_can_be_staged_again_when_it_is_mended(
     await until(placed, "the mended order")
 
 
+@pytest.mark.alone
 async def test_half_of_the_orders_are_enqueued_within_a_tenth_of_a_second_of_the_commit(
     session: Session, make_intake: MakeIntake, redis: ArqRedis
 ) -> None:

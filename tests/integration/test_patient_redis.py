@@ -58,6 +58,7 @@ async def starts_ms(redis: ArqRedis, job_ids: Sequence[str]) -> list[int]:
     return [timing.started_ms - timing.enqueued_ms for timing in await read_timings(redis, job_ids)]
 
 
+@pytest.mark.alone
 @both_kinds
 async def test_an_idle_worker_starts_at_once_what_a_client_enqueues(
     kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
@@ -148,6 +149,7 @@ async def test_a_job_that_comes_after_the_question_and_before_the_wait_is_not_mi
     await pool.aclose(close_connection_pool=True)
 
 
+@pytest.mark.alone
 @both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_an_idle_worker_stops_at_once(

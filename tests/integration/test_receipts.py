@@ -91,6 +91,7 @@ async def test_the_result_of_a_bulk_job_is_read_once_for_all_who_wait(
     assert read.call_count == 1
 
 
+@pytest.mark.alone
 async def test_an_outcome_that_is_there_is_given_without_a_pause(
     settings: Settings, redis: ArqRedis, make_client: MakeClient
 ) -> None:

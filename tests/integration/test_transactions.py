@@ -238,6 +238,7 @@ async def test_a_snapshot_before_the_lock_is_a_conflict_under_snapshot_isolation
         assert runs == {"OFF": 1, "ON": 2}[snapshot_isolation]
 
 
+@pytest.mark.alone
 async def test_a_cancelled_lock_waiter_leaves_no_session_behind(
     settings: Settings, session: Session, other_session: Session
 ) -> None:
