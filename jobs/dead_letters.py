@@ -1,14 +1,16 @@
 """Dead letters: jobs that nobody can run, kept with their requests until a person replays or drops them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from jobs.intake import end_kept
+from jobs.orders import PlaceOrder
 from jobs.transaction import Reader, Row, Transaction, load_statements
 
 _DEAD_LETTERS = load_statements("dead_letters.sql")
@@ -35,6 +37,14 @@ class DeadLetter(BaseModel):
     buried_at: Moment
 
     @cached_property
+    def order(self) -> PlaceOrder | None:
+        """The order that it asks for, if it asks for one."""
+        try:
+            return PlaceOrder.model_validate(self.request)
+        except ValidationError:
+            return None
+
+    @cached_property
     def fingerprint(self) -> str:
         """32 hex digits that tell a repeat from other content under the same job id."""
         content = orjson.dumps([self.job, self.request], option=orjson.OPT_SORT_KEYS)
@@ -49,6 +59,12 @@ async def record_dead_letters(transaction: Transaction, letters: Iterable[DeadLe
             "fingerprint": letter.fingerprint,
         }
         await transaction.execute(_DEAD_LETTERS["record_dead_letter"], row)
+
+
+async def bury(transaction: Transaction, letters: Collection[DeadLetter]) -> None:
+    """Keep letters; their orders are staged no more. Under READ COMMITTED, like all that looks for staged orders."""
+    await record_dead_letters(transaction, letters)
+    await _end_staged(transaction, letters)
 
 
 async def count_dead_letters(reader: Reader) -> int:
@@ -75,9 +91,16 @@ async def page_of_dead_letters(reader: Reader, after: str, size: int) -> list[st
 
 
 async def delete_dead_letter(transaction: Transaction, letter: DeadLetter) -> None:
-    """Remove a letter; one that is gone already stays so."""
+    """Remove a letter, and its order where that is still staged; what is gone already stays so. Under READ COMMITTED."""
     key = {"job_id": letter.job_id, "fingerprint": letter.fingerprint}
     await transaction.execute(_DEAD_LETTERS["delete_dead_letter"], key)
+    await _end_staged(transaction, [letter])
+
+
+async def _end_staged(transaction: Transaction, letters: Iterable[DeadLetter]) -> None:
+    """A letter keeps its order now: staged as well, it would be enqueued and buried again and again."""
+    if orders := [letter.order for letter in letters if letter.order]:
+        await end_kept(transaction, orders)
 
 
 def _letters(rows: Iterable[Row]) -> list[DeadLetter]:

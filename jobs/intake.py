@@ -1,10 +1,12 @@
 """Orders that somebody has staged in `intake`, in a transaction of their own: docs/intake.md has the contract."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 import orjson
+from pydantic import ValidationError
 
+from jobs.locks import free_requests, free_staged
 from jobs.orders import PlaceOrder
 from jobs.transaction import Reader, Transaction, load_statements
 
@@ -29,6 +31,32 @@ async def find_staged(reader: Reader, order_ids: Iterable[UUID]) -> set[UUID]:
 
 
 async def end_staged(transaction: Transaction, order_ids: Iterable[UUID]) -> None:
-    """Remove orders that are known to be staged, as the last thing in the transaction of their outcomes."""
-    wanted = sorted(order_id.hex for order_id in order_ids)
-    await transaction.execute(_INTAKE["delete_staged"], {"order_ids": wanted})
+    """Remove orders that are known to be staged, as the last thing in the transaction of their outcomes.
+
+    One that somebody holds stays: a sweep finds it with its outcome.
+    """
+    await delete_staged(transaction, await free_staged(transaction, order_ids))
+
+
+async def end_kept(transaction: Transaction, orders: Collection[PlaceOrder]) -> None:
+    """Remove those of these orders that are staged with this very content: it is kept elsewhere.
+
+    Under READ COMMITTED, so that to look for what is not staged locks no gap.
+    """
+    rows = await free_requests(transaction, {order.order_id for order in orders})
+    await delete_staged(
+        transaction, {UUID(row["order_id"]) for row in rows if _is_one_of(orders, row["request"])}
+    )
+
+
+async def delete_staged(transaction: Transaction, order_ids: Iterable[UUID]) -> None:
+    """Remove rows that this transaction has locked."""
+    if wanted := sorted(order_id.hex for order_id in order_ids):
+        await transaction.execute(_INTAKE["delete_staged"], {"order_ids": wanted})
+
+
+def _is_one_of(orders: Collection[PlaceOrder], request: str) -> bool:
+    try:
+        return PlaceOrder.model_validate_json(request) in orders
+    except ValidationError:
+        return False

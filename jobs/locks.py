@@ -1,7 +1,7 @@
 """Every locking read. The one lock order: customers, then stock, then orders, then events, each by ascending id.
 
-Staged orders come last: a sweep locks nothing else and waits for nobody (SKIP LOCKED), and an order that deletes its
-own waits for nothing after that.
+Staged orders come last, and nobody waits for them (SKIP LOCKED): a service that has staged one may hold it for as long
+as it likes.
 
 A job calls these in the order they stand here, and before anything else: a plain SELECT first would pin the
 snapshot, and with innodb_snapshot_isolation every later lock on a changed row would be error 1020.
@@ -84,6 +84,23 @@ async def lock_overdue(transaction: Transaction, size: int, overdue_seconds: int
     """The same of orders that were enqueued longer ago than that."""
     limits = {"size": size, "overdue_seconds": overdue_seconds}
     return await transaction.fetch(_LOCKS["lock_overdue"], limits)
+
+
+async def free_staged(transaction: Transaction, order_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of these orders that are staged and held by nobody else; they are locked now.
+
+    Ask for none that was not staged before the transaction, or do so under READ COMMITTED: elsewhere to look for a
+    missing row locks the gap where others stage.
+    """
+    wanted = sorted(order_id.hex for order_id in order_ids)
+    (row,) = await transaction.fetch(_LOCKS["free_staged"], {"order_ids": wanted})
+    return {UUID(order_id) for (order_id,) in _locked(row)}
+
+
+async def free_requests(transaction: Transaction, order_ids: Iterable[UUID]) -> Sequence[Row]:
+    """The same, with id and request of each."""
+    wanted = sorted(order_id.hex for order_id in order_ids)
+    return await transaction.fetch(_LOCKS["free_requests"], {"order_ids": wanted})
 
 
 def _locked(row: Row) -> list[list[Any]]:

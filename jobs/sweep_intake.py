@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from jobs.dead_letters import DeadLetter, record_dead_letters
-from jobs.intake import end_staged
+from jobs.intake import delete_staged
 from jobs.known_orders import known_outcomes
 from jobs.locks import lock_overdue, lock_staged
 from jobs.orders import Invalid, PlaceOrder, PlaceOutcome
@@ -61,8 +61,7 @@ async def sweep_intake(
         **await known_outcomes(transaction, orders),
     }
     waiting = [order for order in orders if order.order_id not in ended]
-    if ended:
-        await end_staged(transaction, ended)
+    await delete_staged(transaction, ended)
     if waiting:
         ids = [order.order_id.hex for order in waiting]
         await transaction.execute(_INTAKE["mark_enqueued"], {"order_ids": ids})

@@ -32,7 +32,7 @@ UPDATE JSON_TABLE(%(order_ids)s, '$[*]' COLUMNS (order_id CHAR(32) PATH '$')) AS
    SET intake.enqueued_at = UTC_TIMESTAMP(6)
 
 -- name: delete_staged
--- Orders that have an outcome, in the order of the array.
+-- Rows that this transaction has locked.
 DELETE intake
   FROM JSON_TABLE(%(order_ids)s, '$[*]' COLUMNS (order_id CHAR(32) PATH '$')) AS ids
        STRAIGHT_JOIN intake FORCE INDEX (PRIMARY) ON intake.order_id = UNHEX(ids.order_id)

@@ -1,5 +1,5 @@
 -- Every locking read there is. The one lock order: customers, stock, orders, events, each by ascending id; then staged
--- orders, which a worker takes over without waiting for any.
+-- orders, for which nobody waits: a service may hold one for as long as it likes.
 -- JSON_TABLE gives the rows in the order of the array, and STRAIGHT_JOIN with FORCE INDEX (PRIMARY) locks
 -- them one by one in that order, whatever the optimizer's statistics say. They come back as one JSON array:
 -- for a driver written in Python a thousand rows cost more than to lock them.
@@ -82,4 +82,22 @@ SELECT LOWER(HEX(order_id)) AS order_id, request
  WHERE enqueued_at < UTC_TIMESTAMP(6) - INTERVAL %(overdue_seconds)s SECOND
  ORDER BY enqueued_at, staged_at
  LIMIT %(size)s
+   FOR UPDATE SKIP LOCKED
+
+-- name: free_staged
+-- Those of these orders that are still staged and that nobody holds; the others are passed over.
+WITH wanted AS (
+  SELECT order_id FROM JSON_TABLE(%(order_ids)s, '$[*]' COLUMNS (order_id CHAR(32) PATH '$')) AS ids
+)
+SELECT COUNT(*) AS found, JSON_ARRAYAGG(JSON_ARRAY(LOWER(HEX(intake.order_id)))) AS locked
+  FROM wanted STRAIGHT_JOIN intake FORCE INDEX (PRIMARY) ON intake.order_id = UNHEX(wanted.order_id)
+   FOR UPDATE SKIP LOCKED
+
+-- name: free_requests
+-- The same with what they ask for, a row each: together they may be larger than one array can be.
+WITH wanted AS (
+  SELECT order_id FROM JSON_TABLE(%(order_ids)s, '$[*]' COLUMNS (order_id CHAR(32) PATH '$')) AS ids
+)
+SELECT LOWER(HEX(intake.order_id)) AS order_id, intake.request
+  FROM wanted STRAIGHT_JOIN intake FORCE INDEX (PRIMARY) ON intake.order_id = UNHEX(wanted.order_id)
    FOR UPDATE SKIP LOCKED

@@ -19,6 +19,7 @@ from worker.queue.event_stream import EventStream
 from worker.queue.group_commit import GroupCommit
 from worker.queue.intake import Intake
 from worker.queue.patient_redis import PatientRedis
+from worker.queue.replay import Replay
 from worker.queue.tasks import (
     DATABASE_KEY,
     DEAD_LETTERS_KEY,
@@ -158,6 +159,20 @@ async def make_intake(database: Database, redis: ArqRedis) -> AsyncIterator[Make
 
     yield make
     await asyncio.gather(*(intake.stop() for intake in made))
+
+
+@pytest.fixture
+async def letters(database: Database, redis: ArqRedis) -> AsyncIterator[DeadLetters]:
+    opened = DeadLetters(database, redis)
+    yield opened
+    await opened.stop()
+
+
+@pytest.fixture
+async def replay(letters: DeadLetters, redis: ArqRedis) -> AsyncIterator[Replay]:
+    opened = Replay(letters, redis)
+    yield opened
+    await opened.stop()
 
 
 @pytest.fixture

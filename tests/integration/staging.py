@@ -12,6 +12,7 @@ from jobs.orders import PlaceOrder
 from tests.asking import Session, until
 from worker.queue import wire
 
+ENQUEUED = "UPDATE intake SET enqueued_at = UTC_TIMESTAMP(6)"
 OVERDUE = "UPDATE intake SET enqueued_at = UTC_TIMESTAMP(6) - INTERVAL 1 HOUR"
 
 

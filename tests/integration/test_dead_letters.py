@@ -3,7 +3,6 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from pathlib import Path
 from pickle import dumps
 from typing import Any, Final, cast
@@ -19,33 +18,22 @@ from arq.worker import Worker
 
 from jobs.dead_letters import DeadLetter, dead_letters_of
 from jobs.orders import Dead, PlaceOrder
-from tests.asking import Session, until
+from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.conftest import MakeWorker, running
+from tests.integration.letters import POISONED, a_letter, mend, poison, waiting
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import dead_letters as module
 from worker.queue import wire
-from worker.queue.dead_letters import SUFFIX, DeadLetters, dead_letter
+from worker.queue.dead_letters import SUFFIX, DeadLetters
 from worker.queue.page_worker import PageWorker
 from worker.queue.replay import Replay
 from worker.queue.tasks import DEAD_LETTERS_KEY
 from worker.settings import Settings
 
 QUEUE: Final = "arq:queue"
-POISONED: Final = 9  # the customer
 both_kinds = pytest.mark.parametrize("kind", [Worker, PageWorker])
-
-
-async def poison(session: Session) -> None:
-    """No balance can hold what this customer would owe: error 1690."""
-    await session.run(
-        f"UPDATE customers SET balance_cents = 18446744073709551615 WHERE customer_id = {POISONED}"
-    )
-
-
-async def mend(session: Session) -> None:
-    await session.run(f"UPDATE customers SET balance_cents = 0 WHERE customer_id = {POISONED}")
 
 
 @pytest.fixture
@@ -54,41 +42,9 @@ async def shop(database: Database, session: Session) -> None:
     await poison(session)
 
 
-@pytest.fixture
-async def letters(database: Database, redis: ArqRedis) -> AsyncIterator[DeadLetters]:
-    opened = DeadLetters(database, redis)
-    yield opened
-    await opened.stop()
-
-
-@pytest.fixture
-async def replay(letters: DeadLetters, redis: ArqRedis) -> AsyncIterator[Replay]:
-    opened = Replay(letters, redis)
-    yield opened
-    await opened.stop()
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[OrderClient]:
-    async with OrderClient.connect(settings.redis_url) as opened:
-        yield opened
-
-
-def a_letter(order: PlaceOrder, **changes: Any) -> DeadLetter:
-    request = order.model_dump(mode="json", exclude_none=True)
-    return dead_letter(str(order.order_id), wire.PLACE_ORDER, request, ValueError("a bug")).model_copy(
-        update=changes
-    )
-
-
 async def put(redis: ArqRedis, job_id: str, message: bytes) -> None:
     await redis.set(job_key_prefix + job_id, message)
     await redis.zadd(QUEUE, {job_id: 1})
-
-
-async def waiting(redis: ArqRedis) -> int:
-    """How many letters are in Redis."""
-    return int(await cast("Any", redis).hlen(QUEUE + SUFFIX))  # redis-py's type is of both its clients
 
 
 async def result_of(redis: ArqRedis, job_id: str) -> Any:
@@ -111,7 +67,7 @@ async def test_a_poison_order_among_single_ones_is_buried_and_the_others_are_pla
     receipts = [receipt async for receipt in client.place_many([*good[:7], bad, *good[7:]], chunk=1)]
     with structlog.testing.capture_logs() as logs:
         await make_worker(database, kind=kind, max_jobs=50).main()
-    outcomes = [await receipt.outcome(timeout=5) for receipt in receipts]
+    outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert [outcome.status for outcome in outcomes] == ["placed"] * 7 + ["dead"] + ["placed"] * 13
     assert isinstance(outcomes[7], Dead)
     assert outcomes[7].job_id == str(bad.order_id)
@@ -147,12 +103,14 @@ async def test_a_poison_order_in_a_bulk_job_is_buried_alone_and_placed_by_a_repl
     receipts = [receipt async for receipt in client.place_many([*good[:2], bad, *good[2:]])]
     await make_worker(database, kind=kind).main()
     async with running(make_worker(database, kind=kind, burst=False)):
-        outcomes = [await receipt.outcome(timeout=5) for receipt in receipts]
+        outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
         assert [outcome.status for outcome in outcomes] == ["placed"] * 2 + ["dead"] + ["placed"] * 3
         (letter,) = await letters.of(str(bad.order_id))
         await mend(session)
         assert (await replay.run(letter))["status"] == "placed"
-        assert (await receipts[2].outcome(timeout=5)).status == "placed", "the same receipt, asked again"
+        assert (await receipts[2].outcome(timeout=PATIENCE_SECONDS)).status == "placed", (
+            "the same receipt, asked again"
+        )
     assert not await letters.of(str(bad.order_id))
     assert not await broken_invariants(database)
 
@@ -186,7 +144,7 @@ async def test_any_job_that_fails_for_a_bug_is_buried_and_replayed(
     order = an_order({1: 1})
     table = "outbox" if name == "cancel_order" else "restocks"
     async with running(make_worker(database, burst=False)):
-        await (await client.place(order)).outcome(timeout=5)
+        await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS)
         request = (
             {"order_id": str(order.order_id)}
             if name == "cancel_order"

@@ -102,6 +102,8 @@ READS: Final = {
     "lock_staged": {"intake"},
     "lock_overdue": {"intake"},
     "work_for_a_sweep": {"intake"},
+    "free_staged": {"intake"},
+    "free_requests": {"intake"},
     "staged_orders": {"intake"},
     "mark_enqueued": {"intake"},
     "delete_staged": {"intake"},

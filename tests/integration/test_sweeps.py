@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import structlog
 from arq.connections import ArqRedis
+from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.orders import PlaceOrder
@@ -17,16 +18,21 @@ from jobs.transaction import Transaction, load_statements
 from tests.asking import Session, until
 from tests.integration.conftest import MakeIntake
 from tests.integration.staging import (
+    ENQUEUED,
     OVERDUE,
+    insert,
     queued,
     stage_all,
     staged_count,
+    until_none_is_staged,
     until_queued,
 )
-from tests.shop import an_order, open_shop
+from tests.shop import an_order, broken_invariants, open_shop
 from worker.database.transactions import Database, Isolation
 from worker.queue import intake as module
 from worker.queue import wire
+from worker.queue.idempotency import place_once
+from worker.settings import Settings
 
 
 async def sweep(database: Database) -> Swept:
@@ -71,6 +77,29 @@ async def test_others_stage_while_a_sweep_or_an_order_holds_its_rows(
     await database.transact(swept, job="test", isolation=Isolation.READ_COMMITTED)
     await database.transact(placed, job="test")
     assert await staged_count(session) == 12
+
+
+async def test_a_service_that_idles_with_a_lock_on_its_staged_order_holds_up_no_order(
+    database: Database, settings: Settings, session: Session, other_session: Session, make_intake: MakeIntake
+) -> None:
+    """It has staged it once more: error 1062 leaves a lock on the row until the end of its transaction."""
+    await open_shop(database, {1: 5})
+    held, other = an_order({1: 1}), an_order({1: 1})
+    await stage_all(session, [held, other])
+    await session.run(ENQUEUED)
+    await session.run("BEGIN")
+    with pytest.raises(err.IntegrityError, match="1062"):
+        await session.run(insert(held))
+    async with Database(settings.model_copy(update={"lock_wait_seconds": 1})) as hasty:
+        outcomes = await place_once(hasty, [held, other], job="test", attempts_seconds=0)
+    assert [outcome.status for outcome in outcomes] == ["placed", "placed"]
+    left = await other_session.value("SELECT LOWER(HEX(order_id)) FROM intake")
+    assert left == held.order_id.hex, "it ends when it is found with its outcome"
+    await session.run("ROLLBACK")
+    await session.run(OVERDUE)
+    make_intake()
+    await until_none_is_staged(session)
+    assert not await broken_invariants(database)
 
 
 async def test_orders_whose_worker_died_before_it_enqueued_them_are_enqueued_by_another(

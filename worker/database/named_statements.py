@@ -21,6 +21,7 @@ _JOBS: Final = {
     "add_purged_totals": "purge_orders",
     "delete_order_lines": "purge_orders",
     "delete_orders": "purge_orders",
+    "free_staged": "place_orders",
     "mark_enqueued": "sweep_intake",
     "record_dead_letter": "dead_letters",
     "delete_dead_letter": "dead_letters",

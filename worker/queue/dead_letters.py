@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,15 +14,16 @@ from arq.utils import timestamp_ms
 
 from jobs.dead_letters import (
     DeadLetter,
+    bury,
     count_dead_letters,
     dead_letters_of,
     delete_dead_letter,
     oldest_dead_letters,
     page_of_dead_letters,
-    record_dead_letters,
 )
+from jobs.transaction import Transaction
 from worker.database.retry import DatabaseError, Kind
-from worker.database.transactions import Database
+from worker.database.transactions import Database, Isolation
 from worker.errors import printable
 from worker.queue import wire
 from worker.queue.background import Background
@@ -68,9 +69,7 @@ class DeadLetters:
     async def bury(self, *letters: DeadLetter) -> None:
         """Keep letters for good; to bury one again is the same letter. Raises only where neither server takes them."""
         try:
-            await self._database.transact(
-                partial(record_dead_letters, letters=letters), job=_JOB, attempts_seconds=BURY_SECONDS
-            )
+            await self._transact(partial(bury, letters=letters), attempts_seconds=BURY_SECONDS)
         except DatabaseError as error:
             logger.warning("dead letters wait in Redis", letters=len(letters), error=str(error))
             kept = {_field(letter): letter.model_dump_json() for letter in letters}
@@ -117,20 +116,27 @@ class DeadLetters:
 
     async def remove(self, letter: DeadLetter) -> None:
         """Remove a letter from both places."""
-        await self._database.transact(partial(delete_dead_letter, letter=letter), job=_JOB)
+        await self._transact(partial(delete_dead_letter, letter=letter))
         await _answer(self._redis.hdel(self._hash, _field(letter)))
 
     async def move(self) -> None:
         """Bring the letters of Redis into the database. What it refuses stays, and is in nobody's way."""
         for letter in await self._waiting():
             try:
-                await self._database.transact(partial(record_dead_letters, letters=[letter]), job=_JOB)
+                await self._transact(partial(bury, letters=[letter]))
             except DatabaseError as error:
                 if error.kind is not Kind.BUG or error.statement == "connect":
                     raise
                 logger.exception("the database refuses a dead letter", job_id=letter.job_id)
             else:
                 await _answer(self._redis.hdel(self._hash, _field(letter)))
+
+    async def _transact(
+        self, work: Callable[[Transaction], Awaitable[None]], attempts_seconds: float | None = None
+    ) -> None:
+        await self._database.transact(
+            work, job=_JOB, isolation=Isolation.READ_COMMITTED, attempts_seconds=attempts_seconds
+        )
 
     async def _move_until_done(self) -> None:
         while True:

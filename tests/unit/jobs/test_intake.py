@@ -2,7 +2,7 @@ from uuid import UUID
 
 import orjson
 
-from jobs.intake import end_staged, find_staged, stage
+from jobs.intake import end_kept, end_staged, find_staged, stage
 from jobs.orders import PlaceOrder
 from jobs.transaction import load_statements
 from tests.shop import an_order
@@ -36,7 +36,27 @@ async def test_where_none_is_staged_none_is_found() -> None:
     assert await find_staged(RecordingTransaction({"staged_orders": [{"order_ids": None}]}), {FIRST}) == set()
 
 
-async def test_they_end_by_ascending_id() -> None:
-    transaction = RecordingTransaction()
+async def test_of_those_that_end_only_what_nobody_holds_is_removed() -> None:
+    transaction = RecordingTransaction({"free_staged": [{"order_id": SECOND.hex}]})
     await end_staged(transaction, [SECOND, FIRST])
-    assert transaction.sent("delete_staged") == {"order_ids": [FIRST.hex, SECOND.hex]}
+    assert transaction.sent("free_staged") == {"order_ids": [FIRST.hex, SECOND.hex]}
+    assert transaction.sent("delete_staged") == {"order_ids": [SECOND.hex]}
+
+
+async def test_where_all_are_held_none_is_removed() -> None:
+    transaction = RecordingTransaction({"free_staged": []})
+    await end_staged(transaction, [FIRST])
+    assert transaction.statements == ["free_staged"]
+
+
+async def test_what_is_kept_elsewhere_ends_where_it_is_staged_with_the_same_content() -> None:
+    same, other, none = (an_order({1: 1}, order_id=UUID(int=number)) for number in (1, 2, 3))
+    requests = [same.model_dump_json(), an_order({1: 2}, order_id=other.order_id).model_dump_json(), "{}"]
+    rows = [
+        {"order_id": order.order_id.hex, "request": request}
+        for order, request in zip((same, other, none), requests, strict=True)
+    ]
+    transaction = RecordingTransaction({"free_requests": rows})
+    await end_kept(transaction, [none, other, same])
+    assert transaction.sent("free_requests") == {"order_ids": [row["order_id"] for row in rows]}
+    assert transaction.sent("delete_staged") == {"order_ids": [same.order_id.hex]}

@@ -1,9 +1,11 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from jobs.orders import Line, Placed, PlaceOrder, Rejected
 from jobs.place_orders import place_orders
+from jobs.transaction import Row
 from tests.unit.jobs.recording import RecordingTransaction
 
 LOCKS = ["lock_customers", "lock_stock"]
@@ -30,8 +32,8 @@ def order(
     )
 
 
-def shop() -> RecordingTransaction:
-    return RecordingTransaction({"lock_customers": CUSTOMERS, "lock_stock": STOCK})
+def shop(**rows: Sequence[Row]) -> RecordingTransaction:
+    return RecordingTransaction({"lock_customers": CUSTOMERS, "lock_stock": STOCK, **rows})
 
 
 BATCH = [
@@ -169,7 +171,8 @@ async def test_nothing_moves_when_every_order_is_rejected() -> None:
 
 
 async def test_orders_that_were_staged_end_there_as_the_last_thing_of_all() -> None:
-    transaction = shop()
-    await place_orders(transaction, BATCH, staged={BATCH[0].order_id, BATCH[1].order_id})
-    assert transaction.statements[-2:] == ["insert_events", "delete_staged"]
+    staged = [BATCH[1].order_id, BATCH[0].order_id]
+    transaction = shop(free_staged=[{"order_id": order_id.hex} for order_id in staged])
+    await place_orders(transaction, BATCH, staged=staged)
+    assert transaction.statements[-3:] == ["insert_events", "free_staged", "delete_staged"]
     assert transaction.sent("delete_staged") == {"order_ids": [UUID(int=5).hex, UUID(int=7).hex]}
