@@ -28,9 +28,11 @@ def job(name: str, request: Any) -> bytes:
     return wire.serialize({"t": None, "f": name, "a": [request], "k": {}, "et": timestamp_ms()})
 
 
-async def run_job(make_worker: MakeWorker, database: Database, kind: type[Worker], run: Run) -> None:
+async def run_job(
+    make_worker: MakeWorker, database: Database, kind: type[Worker], run: Run, **options: Any
+) -> None:
     await make_worker(
-        database, kind=kind, functions=functions(restock=run), max_burst_jobs=1, job_timeout=0.2
+        database, kind=kind, functions=functions(restock=run), max_burst_jobs=1, job_timeout=0.2, **options
     ).main()
 
 

@@ -7,12 +7,23 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix, retry_key_prefix
-from arq.worker import Retry
+from arq.utils import timestamp_ms
+from arq.worker import Retry, Worker
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.asking import until
 from tests.integration.conftest import MakeWorker, functions
-from tests.integration.page_cases import QUEUE, Hands, done, enqueue, failing, job, run_job
+from tests.integration.page_cases import (
+    QUEUE,
+    Hands,
+    again_later,
+    both_kinds,
+    done,
+    enqueue,
+    failing,
+    job,
+    run_job,
+)
 from worker.database.transactions import Database
 from worker.queue import wire
 from worker.queue.page_worker import PageWorker
@@ -169,8 +180,9 @@ async def test_a_claim_whose_answer_is_lost_is_the_same_claim_when_it_is_sent_ag
     assert not await redis.exists(result_key_prefix + "elsewhere")
 
 
+@both_kinds
 async def test_a_job_that_somebody_else_has_ended_meanwhile_is_not_put_off(
-    redis: ArqRedis, database: Database, make_worker: MakeWorker
+    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     """As by a worker that was frozen for longer than its claim holds: the job would come back without content."""
 
@@ -179,20 +191,17 @@ async def test_a_job_that_somebody_else_has_ended_meanwhile_is_not_put_off(
         raise Retry(defer=30)
 
     await enqueue(redis, ["job"])
-    await run_job(make_worker, database, PageWorker, too_late)
+    await run_job(make_worker, database, kind, too_late, pool=patient)
     assert await redis.exists(QUEUE) == 0
 
 
-async def test_a_job_that_is_over_stays_over_when_a_worker_that_was_frozen_brings_its_id_back(
-    redis: ArqRedis, database: Database, make_worker: MakeWorker
+@both_kinds
+async def test_a_job_is_put_off_by_so_long(
+    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
 ) -> None:
-    """arq's own puts a job off by its id alone, whether or not another has ended it."""
-    await enqueue(redis, ["job", "next"])
-    worker = make_worker(database, kind=PageWorker, functions=functions(restock=done))
-    await worker.main()
-    told = await redis.get(result_key_prefix + "job")
-    await redis.zincrby(QUEUE, 5, "job")
-    await redis.set(retry_key_prefix + "job", 1)
-    await worker.main()
-    assert await redis.get(result_key_prefix + "job") == told
-    assert not await redis.exists(QUEUE, retry_key_prefix + "job", in_progress_key_prefix + "job")
+    await enqueue(redis, ["job"])
+    before = timestamp_ms()
+    await run_job(make_worker, database, kind, again_later, pool=patient)
+    due_ms = await redis.zscore(QUEUE, "job")
+    assert due_ms
+    assert before + 30_000 <= due_ms <= timestamp_ms() + 30_000

@@ -12,10 +12,12 @@ from arq.constants import job_key_prefix, result_key_prefix
 from arq.worker import Worker
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tests import wire_proxy
 from tests.asking import PATIENCE_SECONDS
 from tests.integration.conftest import MakeWorker, functions, running, until_idle
 from tests.lab.traps.redis_door import Door
 from tests.shop import an_order, open_shop
+from tests.wire_proxy import Fault, stand
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.embedded import Servers
@@ -310,3 +312,34 @@ async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
             door.swallows = False
             await until_done(redis, ["one", "two"])
         await patient.aclose(close_connection_pool=True)
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=lambda fault: fault.value)
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [(Worker, "WATCH"), (Worker, "EXISTS"), (Worker, "ZSCORE"), (PageWorker, "script claim")],
+)
+async def test_a_claim_that_is_cut_off_half_way_ends_no_worker(
+    kind: type[Worker],
+    fault: Fault,
+    command: str,
+    servers: Servers,
+    redis: ArqRedis,
+    database: Database,
+    make_worker: MakeWorker,
+) -> None:
+    traps = [fault]
+
+    def at(heard: str) -> Fault | None:
+        return traps.pop() if traps and heard.startswith(command) else None
+
+    async with stand(wire_proxy.Door(servers.redis_url, wire_proxy.Redis, at, lambda: None, 0)) as url:
+        pool = PatientRedis.at(url, QUEUE)
+        worker = make_worker(
+            database, kind=kind, pool=pool, functions=functions(restock=nothing), burst=False
+        )
+        async with running(worker):
+            await enqueue(redis, messages(["job", "next"]))
+            await until_done(redis, ["job", "next"])
+        await pool.aclose(close_connection_pool=True)
+    assert not traps

@@ -29,16 +29,15 @@ _RESULT: Final = result_key_prefix.encode()
 _RETRY: Final = retry_key_prefix.encode()
 
 # Of these job ids, those that are due and that nobody has in hand: claimed, the try counted, the job read.
-# What this claim has in hand already was claimed by it before, and the answer was lost. A job that is gone and has its
-# result is over: arq's worker brings its id back when it was frozen meanwhile and puts the job off.
+# What this claim has in hand already was claimed by it before, and the answer was lost.
 # Answers how many ids it has looked at, and of each job its id, score, content and try. No content: it has expired;
 # an error instead of either: its key is of a wrong type. The tries of such a key are counted anew, or no job would run.
 _CLAIM: Final = """
 local queue, claim, now, in_progress_ms, keep_tries = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local jobs, bytes, in_progress, job = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local retry, result = ARGV[9], ARGV[10]
+local retry = ARGV[9]
 local claimed, looked = {}, 0
-for i = 11, #ARGV do
+for i = 10, #ARGV do
   if #claimed == jobs or bytes <= 0 then break end
   looked = looked + 1
   local id = ARGV[i]
@@ -46,17 +45,12 @@ for i = 11, #ARGV do
   local holder = redis.pcall('GET', in_progress .. id)
   if score ~= 0 and score <= now and (not holder or holder == claim) then
     local content = redis.pcall('GET', job .. id)
-    if not content and redis.call('EXISTS', result .. id) == 1 then
-      redis.call('ZREM', queue, id)
-      redis.call('DEL', in_progress .. id, retry .. id)
-    else
-      redis.call('SET', in_progress .. id, claim, 'PX', in_progress_ms)
-      local try = redis.pcall('INCRBY', retry .. id, holder and 0 or 1)
-      if type(try) == 'table' then redis.call('SET', retry .. id, 1) end
-      redis.call('EXPIRE', retry .. id, keep_tries)
-      claimed[#claimed + 1] = {id, score, content, try}
-      bytes = bytes - (type(content) == 'string' and #content or 0)
-    end
+    redis.call('SET', in_progress .. id, claim, 'PX', in_progress_ms)
+    local try = redis.pcall('INCRBY', retry .. id, holder and 0 or 1)
+    if type(try) == 'table' then redis.call('SET', retry .. id, 1) end
+    redis.call('EXPIRE', retry .. id, keep_tries)
+    claimed[#claimed + 1] = {id, score, content, try}
+    bytes = bytes - (type(content) == 'string' and #content or 0)
   end
 end
 return {looked, claimed}
@@ -123,7 +117,7 @@ class PageWorker(Worker):
         """How many ids were looked at, and the jobs; nobody has them in hand where the worker is to end meanwhile."""
         # A name of its own for each claim: redis-py sends it once more where the answer is lost.
         limits = [uuid4().hex, timestamp_ms(), int(self.in_progress_timeout_s * 1000), KEEP_TRIES_SECONDS]
-        arguments: list[Any] = [*limits, jobs, size, _IN_PROGRESS, _JOB, _RETRY, _RESULT, *job_ids]
+        arguments: list[Any] = [*limits, jobs, size, _IN_PROGRESS, _JOB, _RETRY, *job_ids]
         script = self.pool.register_script(_CLAIM)
         claiming = asyncio.ensure_future(script([self.queue_name], arguments))
         try:

@@ -5,6 +5,8 @@ from typing import Any, Final, cast
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 from arq.utils import timestamp_ms
+from redis.asyncio.client import Pipeline
+from redis.exceptions import WatchError
 
 from worker.queue.connection import connection_pool
 from worker.queue.wire import EXPIRES_MS, WAKE_SUFFIX, deserialize_job, serialize
@@ -28,6 +30,25 @@ return free
 """
 
 
+class _PatientPipeline(Pipeline):
+    """arq claims jobs with it, one by one, and puts them off."""
+
+    async def immediate_execute_command(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py has it
+        """Where the connection is lost between WATCH and MULTI, which would end arq, somebody else is said to have the job.
+
+        Then arq leaves it, and finds it again with its next look.
+        """
+        execute: Any = super().immediate_execute_command  # it has no types
+        try:
+            return await execute(*words, **options)
+        except WatchError:
+            return words[0] == "EXISTS"  # the mark of who has it in hand; of its place in the queue, nothing
+
+    def zincrby(self, name: Any, amount: float, value: Any) -> Any:  # noqa: ANN401  # the same
+        """Put a job off, unless somebody else has ended it meanwhile: it would come back without its content."""
+        return self.zadd(name, {value: amount}, xx=True, incr=True)
+
+
 class PatientRedis(ArqRedis):
     """What arq takes as `redis_pool`."""
 
@@ -41,6 +62,10 @@ class PatientRedis(ArqRedis):
             default_queue_name=queue_name,
             expires_extra_ms=EXPIRES_MS,
         )
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002  # as redis-py has it
+        """One that stands what arq's own does not."""
+        return _PatientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
     async def zrangebyscore(self, name: str, *, max: int, num: int, **_: Any) -> list[bytes]:  # type: ignore[override]  # noqa: A002, ANN401  # as arq asks
         """Where nothing is due that nobody has in hand, wait until somebody enqueues, or a little while."""
