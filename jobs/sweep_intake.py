@@ -1,19 +1,27 @@
 """Take over orders that were staged: the caller enqueues them, unless they have an outcome already."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from jobs.dead_letters import DeadLetter, record_dead_letters
 from jobs.intake import delete_staged
 from jobs.known_orders import known_outcomes
-from jobs.locks import lock_overdue, lock_staged
-from jobs.orders import Invalid, PlaceOrder, PlaceOutcome
-from jobs.transaction import Reader, Transaction, load_statements
+from jobs.orders import Dead, Invalid, PlaceOrder, PlaceOutcome
+from jobs.transaction import Reader, Row, Transaction, load_statements
 
 _INTAKE = load_statements("intake.sql")
 
-ReadRequest = Callable[[UUID, str], PlaceOrder | DeadLetter]  # why that is no order of this id
+
+class Unfit(NamedTuple):
+    """A staged request that is not to be enqueued: the letter that keeps it, and what whoever waits is told."""
+
+    letter: DeadLetter
+    outcome: Invalid | Dead
+
+
+Take = Callable[[Transaction], Awaitable[Sequence[Row]]]  # locks rows: their ids and requests
+ReadRequest = Callable[[UUID, str], PlaceOrder | Unfit]
 
 
 class Work(NamedTuple):
@@ -27,7 +35,7 @@ class Swept(NamedTuple):
     """What was staged: orders to be enqueued now, the oldest first, and outcomes of those that need no job."""
 
     orders: list[PlaceOrder]
-    ended: dict[UUID, PlaceOutcome | Invalid]
+    ended: dict[UUID, PlaceOutcome | Invalid | Dead]
 
 
 async def find_work(reader: Reader, overdue_seconds: int) -> Work:
@@ -36,28 +44,23 @@ async def find_work(reader: Reader, overdue_seconds: int) -> Work:
     return Work(**row)
 
 
-async def sweep_intake(
-    transaction: Transaction, *, read: ReadRequest, size: int, overdue_seconds: int | None = None
-) -> Swept:
-    """Mark up to `size` staged orders as enqueued, new ones or those that are overdue.
+async def sweep_intake(transaction: Transaction, *, take: Take, read: ReadRequest) -> Swept:
+    """Mark staged orders as enqueued: those that `take` locks.
 
     Run it under READ COMMITTED, so that it locks no gap where others stage, and enqueue after its commit: then nobody
     waits for rows while Redis is asked. Orders whose worker dies in between are overdue one day. May run again.
     """
-    if overdue_seconds is None:
-        rows = await lock_staged(transaction, size)
-    else:
-        rows = await lock_overdue(transaction, size, overdue_seconds)
+    rows = await take(transaction)
     if not rows:
         return Swept([], {})
     requests = {
         order_id: read(order_id, row["request"]) for row in rows for order_id in [UUID(row["order_id"])]
     }
     orders = [order for order in requests.values() if isinstance(order, PlaceOrder)]
-    dead = {order_id: letter for order_id, letter in requests.items() if isinstance(letter, DeadLetter)}
-    await record_dead_letters(transaction, dead.values())
-    ended: dict[UUID, PlaceOutcome | Invalid] = {
-        **{order_id: Invalid(error=letter.error) for order_id, letter in dead.items()},
+    unfit = {order_id: request for order_id, request in requests.items() if isinstance(request, Unfit)}
+    await record_dead_letters(transaction, [letter for letter, _ in unfit.values()])
+    ended: dict[UUID, PlaceOutcome | Invalid | Dead] = {
+        **{order_id: outcome for order_id, (_, outcome) in unfit.items()},
         **await known_outcomes(transaction, orders),
     }
     waiting = [order for order in orders if order.order_id not in ended]

@@ -1,6 +1,7 @@
 """Orders that a test stages itself, and questions about what becomes of them."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +9,13 @@ from arq.connections import ArqRedis
 from arq.constants import result_key_prefix
 
 from jobs.intake import stage
+from jobs.locks import lock_staged
 from jobs.orders import PlaceOrder
+from jobs.sweep_intake import Swept, sweep_intake
+from jobs.transaction import Transaction
 from tests.asking import Session, until
-from worker.queue import wire
+from worker.database.transactions import Database, Isolation
+from worker.queue import intake, wire
 
 ENQUEUED = "UPDATE intake SET enqueued_at = UTC_TIMESTAMP(6)"
 OVERDUE = "UPDATE intake SET enqueued_at = UTC_TIMESTAMP(6) - INTERVAL 1 HOUR"
@@ -23,6 +28,16 @@ def insert(order: PlaceOrder, under: UUID | None = None, request: str | None = N
         "INSERT INTO intake (order_id, request)"
         f" VALUES (UNHEX(REPLACE('{under or order.order_id}', '-', '')), '{text}')"
     )
+
+
+async def take_over(transaction: Transaction) -> Swept:
+    """What a sweep does in its transaction."""
+    return await sweep_intake(transaction, take=partial(lock_staged, size=100), read=intake._read)
+
+
+async def sweep(database: Database) -> Swept:
+    """Of a worker that dies before it has enqueued anything."""
+    return await database.transact(take_over, job="test", isolation=Isolation.READ_COMMITTED)
 
 
 async def stage_all(session: Session, orders: Iterable[PlaceOrder], *, at_once: bool = False) -> None:

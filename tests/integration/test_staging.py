@@ -1,7 +1,6 @@
 """What whoever stages orders may rely on: the table's contract, and the client that stages."""
 
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,14 +12,12 @@ from arq.worker import Worker
 from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from jobs.orders import PlaceOrder
-from jobs.sweep_intake import sweep_intake
 from tests.asking import Session, open_session
 from tests.integration.conftest import MakeIntake
-from tests.integration.staging import OVERDUE, insert, stage_all, staged_count
+from tests.integration.staging import OVERDUE, insert, stage_all, staged_count, sweep
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
-from worker.database.transactions import Database, Isolation
+from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.settings import Settings
@@ -56,8 +53,7 @@ async def test_the_insert_of_the_documentation_is_one_that_workers_understand(
 ) -> None:
     _, statement, *_ = (ROOT / "docs/intake.md").read_text("utf-8").split("```sql\n")
     await stager.run(statement.partition("```")[0])
-    work = partial(sweep_intake, read=lambda _, request: PlaceOrder.model_validate_json(request), size=10)
-    swept = await database.transact(work, job="test", isolation=Isolation.READ_COMMITTED)
+    swept = await sweep(database)
     assert [(order.order_id, order.customer_id) for order in swept.orders] == [
         (UUID("0198f2a0-7c11-7a3e-9b52-0c4f5d6e7a8b"), 6)
     ]

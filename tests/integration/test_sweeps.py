@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,6 +11,7 @@ from arq.connections import ArqRedis
 from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from jobs.dead_letters import dead_letters_of
 from jobs.orders import PlaceOrder
 from jobs.place_orders import place_orders
 from jobs.sweep_intake import Swept, Work, find_work, sweep_intake
@@ -22,23 +23,21 @@ from tests.integration.staging import (
     OVERDUE,
     insert,
     queued,
+    result_of,
     stage_all,
     staged_count,
+    sweep,
+    take_over,
     until_none_is_staged,
     until_queued,
 )
 from tests.shop import an_order, broken_invariants, open_shop
+from worker.database.retry import MOST_ATTEMPTS, DatabaseError, Kind
 from worker.database.transactions import Database, Isolation
 from worker.queue import intake as module
 from worker.queue import wire
 from worker.queue.idempotency import place_once
 from worker.settings import Settings
-
-
-async def sweep(database: Database) -> Swept:
-    """Of a worker that dies before it has enqueued anything."""
-    work = partial(sweep_intake, read=module._read, size=100)
-    return await database.transact(work, job="test", isolation=Isolation.READ_COMMITTED)
 
 
 async def test_two_sweeps_share_what_is_staged(database: Database, session: Session) -> None:
@@ -66,7 +65,7 @@ async def test_others_stage_while_a_sweep_or_an_order_holds_its_rows(
         await stage_all(session, [an_order({1: 1}, order_id=order_id) for order_id in beside])
 
     async def swept(transaction: Transaction) -> None:
-        await sweep_intake(transaction, read=module._read, size=100)
+        await take_over(transaction)
         await stage_beside(transaction, 1)
 
     async def placed(transaction: Transaction) -> None:
@@ -100,6 +99,59 @@ async def test_a_service_that_idles_with_a_lock_on_its_staged_order_holds_up_no_
     make_intake()
     await until_none_is_staged(session)
     assert not await broken_invariants(database)
+
+
+async def test_an_order_that_no_sweep_can_take_over_is_buried_alone(
+    database: Database, session: Session, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    """It has an outcome, for a reason that a later version knows."""
+    orders = [an_order({1: 1}) for _ in range(20)]
+    bad = [orders[0], orders[13]]
+    for order in bad:
+        await session.run(
+            "INSERT INTO orders (order_id, customer_id, status, reason, total_cents, fingerprint, placed_at)"
+            f" VALUES (UNHEX('{order.order_id.hex}'), 1, 'rejected', 'tomorrow', 0, UNHEX('{order.fingerprint}'), NOW(6))"
+        )
+    await stage_all(session, orders)
+    with structlog.testing.capture_logs() as logs:
+        make_intake()
+        for order in bad:
+            assert (await result_of(redis, order.order_id))["status"] == "dead"
+        await until_queued(redis, 18)
+    assert await queued(redis) == {str(order.order_id) for order in orders if order not in bad}
+    for order in bad:
+        (letter,) = await dead_letters_of(database, str(order.order_id))
+        assert letter.order == order
+        assert "reason" in letter.error
+    assert await staged_count(session) == 18
+    assert {log["job_id"] for log in logs if log["event"] == "bug"} == {str(order.order_id) for order in bad}
+
+
+async def test_an_outage_amid_a_sweep_buries_nobody(
+    database: Database,
+    session: Session,
+    make_intake: MakeIntake,
+    redis: ArqRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "REST_SECONDS", 0.01)
+    failures = MOST_ATTEMPTS[Kind.OUTAGE]
+
+    async def failing(transaction: Transaction, **options: Any) -> Swept:
+        nonlocal failures
+        swept = await sweep_intake(transaction, **options)
+        if failures:
+            failures -= 1
+            raise DatabaseError("commit", err.OperationalError(2013, "Lost connection"))
+        return swept
+
+    monkeypatch.setattr(module, "sweep_intake", failing)
+    await stage_all(session, [an_order({1: 1}) for _ in range(2)])
+    with structlog.testing.capture_logs() as logs:
+        make_intake()
+        await until_queued(redis, 2)
+    assert [log["event"] for log in logs if log["log_level"] != "info"] == ["staged orders wait"]
+    assert await session.value("SELECT COUNT(*) FROM dead_letters") == 0
 
 
 async def test_orders_whose_worker_died_before_it_enqueued_them_are_enqueued_by_another(

@@ -13,6 +13,7 @@ import structlog
 from jobs.cancel_order import Taken, cancel_order, read_taken
 from jobs.intake import stage
 from jobs.known_orders import KnownOrder, find_placed_order
+from jobs.locks import lock_staged
 from jobs.orders import PlaceOrder, Restock
 from jobs.purge_orders import purge_orders
 from jobs.ship_order import ship_order
@@ -71,7 +72,10 @@ def purge(*order_ids: UUID) -> Job:
 
 def sweep() -> Job:
     async def run(database: Database) -> list[PlaceOrder]:
-        work = partial(sweep_intake, read=lambda _, request: PlaceOrder.model_validate_json(request), size=10)
+        take = partial(lock_staged, size=10)
+        work = partial(
+            sweep_intake, take=take, read=lambda _, request: PlaceOrder.model_validate_json(request)
+        )
         swept = await database.transact(work, job="sweep_intake", isolation=Isolation.READ_COMMITTED)
         return swept.orders
 

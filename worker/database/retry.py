@@ -82,6 +82,11 @@ class DatabaseError(Exception):
         reason = error.args[1] if self.code and len(error.args) > 1 else str(error) or type(error).__name__
         super().__init__(f"{statement}: {self.code} {reason}" if self.code else f"{statement}: {reason}")
 
+    @property
+    def is_transient(self) -> bool:
+        """No fault of what was to be done: who cannot connect, be it for a wrong password, can do nothing."""
+        return self.kind in {Kind.CONFLICT, Kind.OUTAGE} or self.statement == "connect"
+
 
 def _code_of(error: BaseException) -> int | None:
     code = error.args[0] if isinstance(error, err.MySQLError) and error.args else None

@@ -22,7 +22,7 @@ from jobs.dead_letters import (
     page_of_dead_letters,
 )
 from jobs.transaction import Transaction
-from worker.database.retry import DatabaseError, Kind
+from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import printable
 from worker.queue import wire
@@ -33,6 +33,9 @@ logger = structlog.get_logger()
 MOVE_SECONDS: Final = 5.0  # between tries to bring letters from Redis into the database
 BURY_SECONDS: Final = 1.0  # no new attempt after these: the job that is buried has to end in time
 PAGE: Final = 100
+A_BUG: Final = (
+    "a fault of the worker: the request is kept as a dead letter, and has its outcome when that is replayed"
+)
 SUFFIX: Final = ":dead"  # of the hash, named after the queue, in Redis
 _JOB: Final = "dead_letters"
 
@@ -125,7 +128,7 @@ class DeadLetters:
             try:
                 await self._transact(partial(bury, letters=[letter]))
             except DatabaseError as error:
-                if error.kind is not Kind.BUG or error.statement == "connect":
+                if error.is_transient:
                     raise
                 logger.exception("the database refuses a dead letter", job_id=letter.job_id)
             else:

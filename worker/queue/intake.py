@@ -1,6 +1,7 @@
 """The sweeper: enqueues the orders that other services have staged in the database. Each worker has one."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -12,13 +13,15 @@ from arq.connections import ArqRedis
 from pydantic import ValidationError
 
 from jobs.dead_letters import DeadLetter
-from jobs.orders import Conflict, Invalid, PlaceOrder
-from jobs.sweep_intake import Swept, find_work, sweep_intake
+from jobs.locks import free_requests, lock_overdue, lock_staged
+from jobs.orders import Conflict, Dead, Invalid, PlaceOrder
+from jobs.sweep_intake import ReadRequest, Swept, Take, Unfit, find_work, sweep_intake
+from jobs.transaction import Row, Transaction
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import LockstepError, sentence
 from worker.queue import wire
-from worker.queue.dead_letters import dead_letter
+from worker.queue.dead_letters import A_BUG, dead_letter
 
 logger = structlog.get_logger()
 
@@ -28,6 +31,7 @@ MAX_QUEUED: Final = 100_000
 LOOK_SECONDS: Final = 0.1  # the longest that an order waits where one worker is idle
 REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
 STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late
+_JOB: Final = "sweep_intake"
 
 
 class Intake:
@@ -75,7 +79,7 @@ class Intake:
             self._failing = True
             return REST_SECONDS
         except Exception:
-            logger.exception("bug", job="sweep_intake")
+            logger.exception("bug", job=_JOB)
             return REST_SECONDS
         self._failing = False
         return rest_seconds
@@ -89,26 +93,44 @@ class Intake:
             return LOOK_SECONDS
         if await self._redis.zcard(self._redis.default_queue_name) >= MAX_QUEUED:
             return REST_SECONDS
-        new = await self._take_over() if work.staged else 0
-        lost = await self._take_over(self._overdue_seconds) if look_for_lost else 0
+        new = await self._take_over(partial(lock_staged, size=BATCH)) if work.staged else 0
+        overdue = partial(lock_overdue, size=BATCH, overdue_seconds=self._overdue_seconds)
+        lost = await self._take_over(overdue) if look_for_lost else 0
         if lost:
             logger.warning("Redis had lost staged orders: enqueued again", orders=lost)
         elif look_for_lost:  # they wait in a long queue
             self._look_for_lost_at = now + REST_SECONDS
         return 0 if new or lost else LOOK_SECONDS
 
-    async def _take_over(self, overdue_seconds: int | None = None) -> int:
-        """How many orders Redis did not know."""
-        sweep = partial(sweep_intake, read=_read, size=BATCH, overdue_seconds=overdue_seconds)
-        self._swept = await self._database.transact(
-            sweep, job="sweep_intake", isolation=Isolation.READ_COMMITTED
-        )
+    async def _take_over(self, take: Take) -> int:
+        """How many orders Redis did not know. One that is in the way of all others is found by halves, and buried."""
+        taken: list[UUID] = []
+
+        async def noting(transaction: Transaction) -> Sequence[Row]:
+            rows = await take(transaction)
+            taken[:] = [UUID(row["order_id"]) for row in rows]
+            return rows
+
+        try:
+            self._swept = await self._take(noting, _read)
+        except Exception as error:
+            if not taken or (isinstance(error, DatabaseError) and error.is_transient):
+                raise
+            if len(taken) > 1:
+                half = len(taken) // 2
+                return sum([await self._take_over(_these(ids)) for ids in (taken[:half], taken[half:])])
+            logger.exception("bug", job=_JOB, job_id=str(taken[0]), show=f"lockstep dead show {taken[0]}")
+            self._swept = await self._take(_these(taken), partial(_bury, error=error))
         for order_id, outcome in self._swept.ended.items():
             if isinstance(outcome, (Invalid, Conflict)):
                 logger.warning(
                     "staged order refused", order_id=str(order_id), outcome=outcome.model_dump(mode="json")
                 )
         return await self._tell_redis()
+
+    async def _take(self, take: Take, read: ReadRequest) -> Swept:
+        sweep = partial(sweep_intake, take=take, read=read)
+        return await self._database.transact(sweep, job=_JOB, isolation=Isolation.READ_COMMITTED)
 
     async def _tell_redis(self) -> int:
         orders, ended = self._swept
@@ -124,7 +146,11 @@ class Intake:
         return sum(new)
 
 
-def _read(order_id: UUID, request: str) -> PlaceOrder | DeadLetter:
+def _these(order_ids: Sequence[UUID]) -> Take:
+    return partial(free_requests, order_ids=order_ids)
+
+
+def _read(order_id: UUID, request: str) -> PlaceOrder | Unfit:
     try:
         order = PlaceOrder.model_validate_json(request)
     except ValidationError as error:
@@ -133,8 +159,16 @@ def _read(order_id: UUID, request: str) -> PlaceOrder | DeadLetter:
         if order.order_id == order_id:
             return order
         why = f"order_id: {order.order_id} in the request is not {order_id}, under which it was staged"
+    return Unfit(_letter(order_id, request, why), Invalid(error=why))
+
+
+def _bury(order_id: UUID, request: str, error: Exception) -> Unfit:
+    return Unfit(_letter(order_id, request, error), Dead(job_id=str(order_id), error=A_BUG))
+
+
+def _letter(order_id: UUID, request: str, error: Exception | str) -> DeadLetter:
     try:
         content = orjson.loads(request)
     except orjson.JSONDecodeError:  # the database takes numbers that nobody can hold
         content = request
-    return dead_letter(str(order_id), wire.PLACE_ORDER, content, why)
+    return dead_letter(str(order_id), wire.PLACE_ORDER, content, error)

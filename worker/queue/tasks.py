@@ -24,11 +24,11 @@ from jobs.orders import (
     ShipOrder,
 )
 from jobs.ship_order import ship_order
-from worker.database.retry import DatabaseError, Kind
+from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.errors import sentence
 from worker.queue import wire
-from worker.queue.dead_letters import dead_letter
+from worker.queue.dead_letters import A_BUG, dead_letter
 from worker.queue.group_commit import GroupCommit
 from worker.queue.idempotency import restock_once
 
@@ -39,10 +39,6 @@ GROUP_COMMITS_KEY: Final = "group_commits"  # of first tries, and of later ones
 DEAD_LETTERS_KEY: Final = "dead_letters"
 JOB_SECONDS_KEY: Final = "job_seconds"
 OUTAGE_DEFER_SECONDS: Final = 3.0  # the longest: orders go on soon after the server is back
-A_BUG: Final = (
-    "a fault of the worker: the request is kept as a dead letter, and has its outcome when that is replayed"
-)
-
 Asked = TypeVar("Asked", bound=BaseModel)
 Context = dict[Any, Any]
 
@@ -195,9 +191,9 @@ async def _bury(ctx: Context, failed: Sequence[tuple[str, str, BaseModel, Except
 
 
 def _is_transient(error: BaseException) -> bool:
-    """No fault of the job: who cannot connect, be it for a wrong password, can run none."""
+    """No fault of the job."""
     if isinstance(error, DatabaseError):
-        return error.kind in {Kind.CONFLICT, Kind.OUTAGE} or error.statement == "connect"
+        return error.is_transient
     return isinstance(error, (TimeoutError, asyncio.CancelledError))
 
 

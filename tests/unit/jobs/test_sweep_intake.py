@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from jobs.dead_letters import DeadLetter
+from jobs.locks import lock_overdue, lock_staged
 from jobs.orders import Conflict, Invalid, Placed, PlaceOrder
-from jobs.sweep_intake import Swept, Work, find_work, sweep_intake
+from jobs.sweep_intake import Swept, Unfit, Work, find_work, sweep_intake
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction
 
@@ -18,8 +20,11 @@ LETTER = DeadLetter(
 )
 
 
-def read(_: UUID, request: str) -> PlaceOrder | DeadLetter:
-    return PlaceOrder.model_validate_json(request) if request else LETTER
+NEWEST = partial(lock_staged, size=5)
+
+
+def read(_: UUID, request: str) -> PlaceOrder | Unfit:
+    return PlaceOrder.model_validate_json(request) if request else Unfit(LETTER, Invalid(error="it is none"))
 
 
 def row(order: PlaceOrder) -> dict[str, str]:
@@ -47,7 +52,7 @@ def staged(
 
 async def test_new_orders_are_marked_in_the_order_that_they_came() -> None:
     transaction = staged(row(OTHER), row(NEW))
-    assert await sweep_intake(transaction, read=read, size=5) == Swept([OTHER, NEW], {})
+    assert await sweep_intake(transaction, take=NEWEST, read=read) == Swept([OTHER, NEW], {})
     assert transaction.statements == ["lock_staged", "known_orders", "mark_enqueued"]
     assert transaction.sent("lock_staged") == {"size": 5}
     assert transaction.sent("mark_enqueued") == {"order_ids": [OTHER.order_id.hex, NEW.order_id.hex]}
@@ -55,13 +60,15 @@ async def test_new_orders_are_marked_in_the_order_that_they_came() -> None:
 
 async def test_where_nothing_is_staged_nothing_else_is_asked() -> None:
     transaction = staged()
-    assert await sweep_intake(transaction, read=read, size=5) == Swept([], {})
+    assert await sweep_intake(transaction, take=NEWEST, read=read) == Swept([], {})
     assert transaction.statements == ["lock_staged"]
 
 
 async def test_overdue_orders_are_taken_again() -> None:
     transaction = staged(row(NEW), lock="lock_overdue")
-    assert await sweep_intake(transaction, read=read, size=5, overdue_seconds=60) == Swept([NEW], {})
+    assert await sweep_intake(
+        transaction, take=partial(lock_overdue, size=5, overdue_seconds=60), read=read
+    ) == Swept([NEW], {})
     assert transaction.sent("lock_overdue") == {"size": 5, "overdue_seconds": 60}
 
 
@@ -69,7 +76,7 @@ async def test_an_order_that_has_an_outcome_ends_without_a_job() -> None:
     transaction = staged(
         row(KNOWN), row(CLASHING), row(NEW), outcomes=(known(KNOWN), known(CLASHING, fingerprint="ab" * 16))
     )
-    swept = await sweep_intake(transaction, read=read, size=5)
+    swept = await sweep_intake(transaction, take=NEWEST, read=read)
     assert swept == Swept(
         [NEW],
         {
@@ -83,8 +90,8 @@ async def test_an_order_that_has_an_outcome_ends_without_a_job() -> None:
 
 async def test_a_request_that_is_no_order_is_buried_and_its_neighbours_go_on() -> None:
     transaction = staged({"order_id": KNOWN.order_id.hex, "request": ""}, row(NEW))
-    swept = await sweep_intake(transaction, read=read, size=5)
-    assert swept == Swept([NEW], {KNOWN.order_id: Invalid(error=LETTER.error)})
+    swept = await sweep_intake(transaction, take=NEWEST, read=read)
+    assert swept == Swept([NEW], {KNOWN.order_id: Invalid(error="it is none")})
     assert transaction.sent("record_dead_letter")["error"] == LETTER.error
     assert transaction.sent("delete_staged") == {"order_ids": [KNOWN.order_id.hex]}
 
