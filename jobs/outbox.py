@@ -10,6 +10,7 @@ import orjson
 from jobs.transaction import Reader, Transaction, load_statements
 
 _OUTBOX = load_statements("outbox.sql")
+LINE: Final = ("product_id", "quantity", "unit_price_cents")
 # What has happened to an order by its status: each kind of event once.
 KINDS_OF_STATUS: Final = {
     "placed": ("order.placed",),
@@ -20,7 +21,7 @@ KINDS_OF_STATUS: Final = {
 
 
 class Event(NamedTuple):
-    """One thing that happened to an order; `body` must be fit for JSON."""
+    """One thing that happened to an order; `body` must be fit for JSON, each of its lines as the values of `LINE`."""
 
     order_id: UUID
     kind: str
@@ -43,6 +44,16 @@ class RecordedEvent(NamedTuple):
     kind: str
     body: dict[str, Any]
     recorded_at: str
+
+    def told(self) -> dict[str, Any]:
+        """The body for whoever reads events: with names in its lines.
+
+        The outbox has none: they would be most of what an order writes while it holds its locks.
+        """
+        lines = self.body.get("lines")
+        if not lines or isinstance(lines[0], dict):  # version 0.1.0 wrote them with names
+            return self.body
+        return {**self.body, "lines": [dict(zip(LINE, line, strict=True)) for line in lines]}
 
 
 async def record_events(transaction: Transaction, events: Iterable[Event]) -> None:

@@ -92,8 +92,5 @@ def _balance_moves(placed: Iterable[tuple[PlaceOrder, Placed]]) -> list[tuple[in
 def _event(order: PlaceOrder, outcome: Placed | Rejected, lines: Mapping[UUID, list[LineRow]]) -> Event:
     body = outcome.model_dump(mode="json") | {"customer_id": order.customer_id}
     if isinstance(outcome, Placed):
-        body["lines"] = [
-            {"product_id": product_id, "quantity": quantity, "unit_price_cents": unit_price_cents}
-            for product_id, quantity, unit_price_cents in lines[order.order_id]
-        ]
+        body["lines"] = lines[order.order_id]
     return Event(order.order_id, f"order.{outcome.status}", body)

@@ -80,6 +80,6 @@ def _entry(event: RecordedEvent) -> tuple[Any, ...]:
         "event_id", event.event_id,
         "kind", event.kind,
         "order_id", str(UUID(event.order_id)),
-        "body", orjson.dumps(event.body),
+        "body", orjson.dumps(event.told()),
         "recorded_at", f"{event.recorded_at.replace(' ', 'T')}Z",
     )  # fmt: skip

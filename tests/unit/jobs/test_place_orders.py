@@ -150,10 +150,7 @@ async def test_every_outcome_is_one_event_in_the_order_of_the_orders() -> None:
         "order_id": str(UUID(int=7)),
         "total_cents": 60,
         "customer_id": 1,
-        "lines": [
-            {"product_id": 3, "quantity": 2, "unit_price_cents": 5},
-            {"product_id": 9, "quantity": 1, "unit_price_cents": 50},
-        ],
+        "lines": [[3, 2, 5], [9, 1, 50]],
     }
     assert json.loads(events[1]["body"]) == {
         "status": "rejected",
