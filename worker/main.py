@@ -39,6 +39,7 @@ from worker.queue.tasks import (
     JOB_SECONDS_KEY,
 )
 from worker.settings import read_settings
+from worker.supervisor import stop_with_supervisor
 
 logger = structlog.get_logger()
 
@@ -90,7 +91,7 @@ async def on_startup(ctx: dict[Any, Any], max_jobs: int = max_jobs) -> None:
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
-    # In the opposite order of their ends: no more orders are swept up, and those in hand end; events may be left.
+    # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
         stream.close,
         relay.stop,
@@ -136,11 +137,14 @@ gc.set_threshold(20_000, 20, 20)
 asyncio.set_event_loop(uvloop.new_event_loop())  # arq runs on the current loop
 
 
-def run() -> None:
+def run(*, supervised: bool = False) -> None:
     """What `lockstep worker` runs: the same with pages of jobs."""
     settings: dict[str, Any] = get_kwargs(cast("Any", sys.modules[__name__]))
     startup = partial(on_startup, max_jobs=JOBS_BY_PAGE)
+    worker = PageWorker(**{**settings, "max_jobs": JOBS_BY_PAGE, "on_startup": startup})
+    if supervised:
+        stop_with_supervisor(worker.loop)
     try:
-        PageWorker(**{**settings, "max_jobs": JOBS_BY_PAGE, "on_startup": startup}).run()
+        worker.run()
     except _REDIS_ERRORS as error:
         sys.exit(_sentence(error))

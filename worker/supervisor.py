@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -32,21 +33,35 @@ async def _supervise(processes: int, kill_seconds: float) -> int:
     for number in _SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    workers = (_keep_one(number, stopping, kill_seconds) for number in range(1, processes + 1))
+    standard_input, _ = os.pipe()  # its other end is open for as long as this process lives, and in no other
+    workers = (
+        _keep_one(number, standard_input, stopping, kill_seconds) for number in range(1, processes + 1)
+    )
     ended_well = all(await asyncio.gather(*workers))
     logger.info("all workers have ended", ended_well=ended_well)
     return int(not ended_well)
 
 
-async def _keep_one(number: int, stopping: asyncio.Event, kill_seconds: float) -> bool:
+def stop_with_supervisor(loop: asyncio.AbstractEventLoop) -> None:
+    """In a worker: stop as by SIGTERM at the end of standard input, which comes when the supervisor has died."""
+
+    def stop() -> None:
+        loop.remove_reader(sys.stdin)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sys.stdin, stop)
+
+
+async def _keep_one(number: int, standard_input: int, stopping: asyncio.Event, kill_seconds: float) -> bool:
     """Whether the last of the workers that had this number ended well when it was told to stop."""
     clock = asyncio.get_running_loop().time
     pause = FIRST_PAUSE_SECONDS
     while not stopping.is_set():
         # In a session of its own: Ctrl-C reaches it through us alone.
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "worker", "worker", stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-        )
+            sys.executable, "-m", "worker", "worker", "--supervised",
+            stdin=standard_input, start_new_session=True,
+        )  # fmt: skip
         began = clock()
         logger.info("worker starts", worker=number, pid=process.pid)
         code = await _ended(process, stopping)

@@ -235,6 +235,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
         assert b'"stopped"' in worker.log.read_bytes()
         assert (await receipt.outcome(timeout=30)).status == "placed"
     assert await redis.zrange("arq:queue", 0, -1) == [str(next_order.order_id).encode()]
+    assert await redis.xlen("lockstep:events") == 1, "it leaves no event behind"
     assert b"Traceback" not in worker.log.read_bytes()
 
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -246,6 +248,41 @@ async def test_of_several_processes_one_that_dies_is_replaced_and_all_end_togeth
     assert await asyncio.to_thread(group.process.wait, PATIENCE_SECONDS) == 0
     assert len(logged(group, "stopped")) == len(logged(group, "worker has stopped")) == 2
     assert not any(is_running(line["pid"]) for line in logged(group, "worker starts"))
+
+
+async def test_workers_whose_supervisor_is_killed_stop_as_if_they_were_told_to(
+    settings: Settings,
+    database: Database,
+    session: Session,
+    other_session: Session,
+    start_worker: StartWorker,
+) -> None:
+    await open_shop(database, {1: 5})
+    group = start_worker([*LOCKSTEP, "--processes", "2"], log_level="debug", **PATIENT)
+
+    async def both(event: str) -> bool:
+        return len(logged(group, event)) == 2
+
+    try:
+        await until(partial(both, "started"), "two workers to start")
+        await session.run("BEGIN")
+        await session.run("SELECT * FROM stock FOR UPDATE")
+        async with OrderClient.connect(settings.redis_url) as client:
+            receipt = await client.place(an_order({1: 1}))
+            await until_waiting(other_session, 1)
+            group.kill()
+
+            async def are_stopping() -> bool:
+                return group.log.read_bytes().count(b"Setting allow_pick_jobs to `False`") == 2
+
+            await until(are_stopping, "both to say that they stop")
+            await session.run("COMMIT")
+            assert (await receipt.outcome(timeout=30)).status == "placed"
+        await until(partial(both, "stopped"), "both to end")
+    finally:
+        for line in logged(group, "worker starts"):
+            with suppress(ProcessLookupError):
+                os.kill(line["pid"], signal.SIGKILL)
 
 
 async def test_workers_that_cannot_start_are_started_again_after_growing_pauses(

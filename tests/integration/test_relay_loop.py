@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import pytest
 import structlog
 from arq.connections import ArqRedis
 
+from jobs.cancel_order import Taken, cancel_order, read_taken
 from jobs.outbox import RecordedEvent
 from jobs.transaction import Parameters, Row, Statement
 from tests.asking import PATIENCE_SECONDS, Session, until
@@ -79,6 +81,64 @@ async def test_an_idle_relay_finds_what_other_workers_have_left(
     async with Database(settings) as its_own, running(Relay(its_own, stream)):
         await place(database)
         await until_published(redis, 1)
+
+
+async def until_it_rests(database: Looks) -> None:
+    """After its first look, which has found nothing."""
+
+    async def has_looked() -> bool:
+        return database.count > 0
+
+    await until(has_looked, "the relay to look")
+    database.count = 0
+
+
+async def test_a_relay_that_is_stopped_publishes_what_is_there(
+    settings: Settings, redis: ArqRedis, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The events of an order one after the other, and more than one batch takes."""
+    monkeypatch.setattr(module, "MAX_EVENTS", 2)
+    monkeypatch.setattr(module, "GATHER_SECONDS", NEVER)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 2 * NEVER)
+    async with Looks(settings) as database:
+        await open_shop(database, {1: 50})
+        async with running(Relay(database, stream)):
+            await until_it_rests(database)
+            orders = [an_order({1: 1}) for _ in range(5)]
+            await place_once(database, orders, job="test")
+            taken = await read_taken(database, orders[0].order_id)
+            assert isinstance(taken, Taken)
+            await database.transact(partial(cancel_order, taken=taken), job="test")
+        kinds = [entry["kind"] for entry in await entries(redis)]
+        assert kinds == ["order.placed"] * 5 + ["order.cancelled"]
+        assert not await broken_invariants(database)
+
+
+async def test_a_relay_that_is_stopped_waits_for_no_stream_that_says_nothing(
+    settings: Settings, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(module, "GATHER_SECONDS", NEVER)
+
+    class Silent:
+        async def publish(self, _: Sequence[RecordedEvent]) -> int:
+            return await asyncio.Future()
+
+    async with Looks(settings) as database:
+        await open_shop(database, {1: 5})
+        with structlog.testing.capture_logs() as logs:
+            async with running(Relay(database, Silent())):
+                await until_it_rests(database)
+                await place(database)
+        assert told(logs) == [("warning", "events wait")]
+        assert not await entries(redis)
+        assert not await broken_invariants(database), "the event is in the outbox"
+
+
+async def test_a_relay_that_has_not_begun_has_nothing_to_end(settings: Settings, stream: EventStream) -> None:
+    async with Looks(settings) as database:
+        await Relay(database, stream).stop()
+        assert database.count == 0
 
 
 async def test_many_small_commits_share_batches(
@@ -179,7 +239,7 @@ async def test_while_the_database_is_away_the_log_says_so_once(
                 proxy.gate.set()
                 await until_published(redis, 1)
                 await until_told(logs, "events go on")
-    assert [entry["event"] for entry in logs] == ["events wait", "events go on"]
+    assert told(logs) == [("warning", "events wait"), ("info", "events go on")]
 
 
 async def test_an_error_that_nobody_thought_of_is_logged_with_its_trace_and_ends_nothing(

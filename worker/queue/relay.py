@@ -27,6 +27,7 @@ MAX_BYTES: Final = 1024 * 1024
 GATHER_SECONDS: Final = 0.1  # between batches that are not full, so that small commits share one
 IDLE_SECONDS: Final = 1.0  # for what other workers have left behind; commits of its own worker wake a relay
 RETRY_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 5.0  # for what is there when it is stopped
 LATE_SECONDS: Final = 10.0  # an event that waits for longer is worth a line in the log
 # Events that were published long ago are not read over again: while somebody has an old snapshot open, the server keeps
 # them at the front of the table. Smaller ids that are committed late are a little behind, or are found by a sweep.
@@ -59,6 +60,8 @@ class Relay:
         self._database = database
         self._stream = stream
         self._background = Background(self._work)
+        self._has_begun = False
+        self._is_empty = False  # the outbox, when it last looked
         self._last_id = 0
         self._swept_at = float("-inf")
         self._troubled = False
@@ -66,11 +69,20 @@ class Relay:
 
     def start(self) -> None:
         """Run until `stop`, whatever happens to the servers."""
+        self._has_begun = True
         self._background.wake()
 
     async def stop(self) -> None:
-        """End at once; a batch that is under way is published by another relay, or by the next one."""
+        """Publish what is there, for at most STOP_SECONDS: what is left is for another relay, or for the next one."""
         await self._background.stop()
+        if not self._has_begun:
+            return
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while await self.relay_batch() != IDLE_SECONDS and not self._is_empty:
+                    pass
+        except Exception as error:  # noqa: BLE001  # as in its work
+            self._tell(error)
 
     async def _work(self) -> None:
         while True:
@@ -93,6 +105,7 @@ class Relay:
         look = _Look(self._database)
         ready = await next_events(look, after=self._start(), size=MAX_EVENTS)
         self._measure(ready)
+        self._is_empty = not ready
         rest_seconds = GATHER_SECONDS
         while ready:
             ids = list(_as_many_as_fit(ready))
