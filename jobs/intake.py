@@ -13,14 +13,15 @@ from jobs.transaction import Reader, Transaction, load_statements
 _INTAKE = load_statements("intake.sql")
 
 
-def stage(orders: Iterable[PlaceOrder], *, at_once: bool = False) -> tuple[str, dict[str, str | int]]:
+def stage(orders: Iterable[PlaceOrder], *, at_once: bool = False) -> tuple[str, dict[str, str]]:
     """An INSERT and its parameters, for any driver that reads `%(name)s`: `cursor.execute(*stage([order]))`.
 
     Run it in the transaction that the orders belong to. `at_once`: you enqueue them right after the commit; a worker
-    does so only where they have no outcome after a while.
+    does so only where they have no outcome after a while. It needs the right to insert `enqueued_at`, too.
     """
     rows = sorted((order.order_id.hex, order.model_dump_json(exclude_none=True)) for order in orders)
-    return _INTAKE["stage_orders"].text, {"orders": orjson.dumps(rows).decode(), "at_once": int(at_once)}
+    statement = _INTAKE["stage_orders_at_once"] if at_once else _INTAKE["stage_orders"]
+    return statement.text, {"orders": orjson.dumps(rows).decode()}
 
 
 async def find_staged(reader: Reader, order_ids: Iterable[UUID]) -> set[UUID]:

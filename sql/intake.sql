@@ -4,8 +4,17 @@
 
 -- name: stage_orders
 -- What `jobs.intake.stage` gives to a service; one INSERT of values does the same.
+INSERT INTO intake (order_id, request)
+SELECT UNHEX(order_id), request
+  FROM JSON_TABLE(%(orders)s, '$[*]' COLUMNS (
+         order_id CHAR(32) PATH '$[0]',
+         request  TEXT     CHARACTER SET utf8mb4 PATH '$[1]'
+       )) AS ordered
+
+-- name: stage_orders_at_once
+-- The same for who enqueues them as well, right after the commit.
 INSERT INTO intake (order_id, request, enqueued_at)
-SELECT UNHEX(order_id), request, IF(%(at_once)s, UTC_TIMESTAMP(6), NULL)
+SELECT UNHEX(order_id), request, UTC_TIMESTAMP(6)
   FROM JSON_TABLE(%(orders)s, '$[*]' COLUMNS (
          order_id CHAR(32) PATH '$[0]',
          request  TEXT     CHARACTER SET utf8mb4 PATH '$[1]'
@@ -15,7 +24,8 @@ SELECT UNHEX(order_id), request, IF(%(at_once)s, UTC_TIMESTAMP(6), NULL)
 -- Whether orders wait to be enqueued, or were so long ago and are still there (a snapshot read: it is asked often).
 SELECT EXISTS (SELECT 1 FROM intake FORCE INDEX (intake_by_enqueued) WHERE enqueued_at IS NULL) AS staged,
        EXISTS (SELECT 1 FROM intake FORCE INDEX (intake_by_enqueued)
-                WHERE enqueued_at < UTC_TIMESTAMP(6) - INTERVAL %(overdue_seconds)s SECOND) AS overdue
+                WHERE enqueued_at < UTC_TIMESTAMP(6) - INTERVAL %(overdue_seconds)s SECOND
+                   OR enqueued_at > UTC_TIMESTAMP(6) + INTERVAL %(overdue_seconds)s SECOND) AS overdue
 
 -- name: staged_orders
 -- Which of these orders are staged (a snapshot read, outside of any transaction).

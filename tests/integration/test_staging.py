@@ -1,6 +1,7 @@
 """What whoever stages orders may rely on: the table's contract, and the client that stages."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.asking import Session, open_session
 from tests.integration.conftest import MakeIntake
-from tests.integration.staging import OVERDUE, insert, stage_all, staged_count, sweep
+from tests.integration.staging import OVERDUE, insert, queued, stage_all, staged_count, sweep, until_queued
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -25,12 +26,12 @@ from worker.settings import Settings
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-async def stager(settings: Settings, session: Session) -> AsyncIterator[Session]:
-    """A session of a service that may do nothing but stage."""
+@asynccontextmanager
+async def a_service(settings: Settings, session: Session, *columns: str) -> AsyncIterator[Session]:
+    """A session that may do nothing but insert into these columns."""
     name = f"stager_{session.database[-8:]}"
     await session.run(f"CREATE USER {name}@'%' IDENTIFIED BY 'Stager-1'")
-    await session.run(f"GRANT INSERT ON {session.database}.intake TO {name}@'%'")
+    await session.run(f"GRANT INSERT ({', '.join(columns)}) ON {session.database}.intake TO {name}@'%'")
     url = urlsplit(settings.mysql_url)
     netloc = f"{name}:Stager-1@{url.hostname}:{url.port}"
     async with open_session(url._replace(netloc=netloc).geturl()) as opened:
@@ -38,14 +39,52 @@ async def stager(settings: Settings, session: Session) -> AsyncIterator[Session]
     await session.run(f"DROP USER {name}@'%'")
 
 
-async def test_the_right_to_insert_alone_is_enough(stager: Session, session: Session) -> None:
+@pytest.fixture
+async def stager(settings: Settings, session: Session) -> AsyncIterator[Session]:
+    """A service that stages, and enqueues nothing."""
+    async with a_service(settings, session, "order_id", "request") as opened:
+        yield opened
+
+
+async def test_the_right_to_insert_id_and_request_is_enough(stager: Session, session: Session) -> None:
     await stager.run(insert(an_order({1: 1})))
     await stage_all(stager, [an_order({1: 1}), an_order({1: 1})])
-    await stage_all(stager, [an_order({1: 1})], at_once=True)
     assert await session.value("SELECT COUNT(*) FROM intake WHERE enqueued_at IS NULL") == 3
-    assert await staged_count(session) == 4
+    assert await staged_count(session) == 3
     with pytest.raises(err.OperationalError, match="SELECT command denied"):
         await staged_count(stager)
+
+
+@pytest.mark.parametrize("column", ["staged_at", "enqueued_at"])
+async def test_with_that_right_nobody_makes_up_a_time(column: str, stager: Session) -> None:
+    with pytest.raises(err.OperationalError, match="INSERT command denied"):
+        await stager.run(
+            f"INSERT INTO intake (order_id, request, {column}) VALUES (REPEAT('x', 16), '{{}}', '2100-01-01')"
+        )
+
+
+async def test_whoever_enqueues_at_once_needs_the_right_to_say_so(
+    settings: Settings, session: Session, stager: Session
+) -> None:
+    with pytest.raises(err.OperationalError, match="INSERT command denied"):
+        await stage_all(stager, [an_order({1: 1})], at_once=True)
+
+
+@pytest.mark.parametrize("enqueued_at", ["9999-12-31 23:59:59", "1000-01-01"])
+async def test_no_time_that_somebody_makes_up_hides_an_order(
+    enqueued_at: str, settings: Settings, session: Session, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    """By the right of those who enqueue at once."""
+    at_once, hidden = an_order({1: 1}), an_order({1: 1})
+    async with a_service(settings, session, "order_id", "request", "enqueued_at") as service:
+        await stage_all(service, [at_once], at_once=True)
+        await service.run(
+            "INSERT INTO intake (order_id, request, enqueued_at) VALUES (UNHEX(%(id)s), %(request)s, %(at)s)",
+            {"id": hidden.order_id.hex, "request": hidden.model_dump_json(), "at": enqueued_at},
+        )
+    make_intake()
+    await until_queued(redis, 1)
+    assert await queued(redis) == {str(hidden.order_id)}
 
 
 async def test_the_insert_of_the_documentation_is_one_that_workers_understand(

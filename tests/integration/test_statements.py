@@ -44,7 +44,6 @@ PARAMETERS: Final[dict[str, Any]] = {
     "size": 10,
     "before": "2020-01-01",
     "overdue_seconds": 60,
-    "at_once": 0,
     "job_id": ID,
     "fingerprint": ID,
     "job": "place_order",
