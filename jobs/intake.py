@@ -24,6 +24,16 @@ def stage(orders: Iterable[PlaceOrder], *, at_once: bool = False) -> tuple[str, 
     return statement.text, {"orders": orjson.dumps(rows).decode()}
 
 
+async def stage_orders(transaction: Transaction, orders: Iterable[PlaceOrder]) -> None:
+    """Stage orders that the caller enqueues after the commit.
+
+    A duplicate-key error of the transaction means that one of them is staged already. Run it under READ COMMITTED: to
+    meet a duplicate locks the gap below it otherwise, where others insert.
+    """
+    _, parameters = stage(orders, at_once=True)
+    await transaction.execute(_INTAKE["stage_orders"], parameters)
+
+
 async def find_staged(reader: Reader, order_ids: Iterable[UUID]) -> set[UUID]:
     """Those of these orders that are staged."""
     wanted = sorted(order_id.hex for order_id in order_ids)

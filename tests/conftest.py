@@ -37,6 +37,7 @@ FOLDER: Final = Path(".lockstep") / f"test-{os.environ.get('PYTEST_XDIST_WORKER'
 PROCESSES: Final = 3  # of `make test`: tests wait more than they work
 RIGHTS: Final = "SELECT, INSERT, UPDATE, DELETE"  # as sql/accounts/grants.sql
 TABLES: Final = (
+    "api_keys",
     "intake",
     "dead_letters",
     "purged_sales",

@@ -4,17 +4,18 @@ The primary key in the database is the judge: a job claims its id with an INSERT
 it to read what the first delivery came to. A commit whose answer was lost is found in the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
-from jobs.intake import find_staged
+from jobs.intake import find_staged, stage_orders
 from jobs.known_orders import known_outcomes
+from jobs.order_status import Accepted, accepted_before
 from jobs.orders import Conflict, PlaceOrder, PlaceOutcome, Restock, Restocked, UnknownProduct
 from jobs.place_orders import place_orders
 from jobs.restock import known_restock, restock
 from worker.database.retry import DatabaseError, Kind
-from worker.database.transactions import Database
+from worker.database.transactions import Database, Isolation
 
 Key = tuple[UUID, str]  # an order id, and the content under it
 
@@ -52,6 +53,24 @@ async def place_once(
 
 def _key(order: PlaceOrder) -> Key:
     return order.order_id, order.fingerprint
+
+
+async def stage_once(
+    database: Database, orders: Mapping[UUID, PlaceOrder]
+) -> dict[UUID, PlaceOutcome | Accepted]:
+    """Stage those orders that are new: `Accepted`. The others get what they came to, as `accepted_before` says it."""
+    while True:
+        before = await accepted_before(database, orders)
+        new = [order for order_id, order in orders.items() if order_id not in before]
+        try:
+            if new:
+                work = partial(stage_orders, orders=new)
+                await database.transact(work, job="stage_orders", isolation=Isolation.READ_COMMITTED)
+        except DatabaseError as error:
+            if error.kind is not Kind.DUPLICATE:
+                raise  # else somebody has staged one of them in this moment: look again
+        else:
+            return {**{order.order_id: Accepted(order_id=order.order_id) for order in new}, **before}
 
 
 async def restock_once(database: Database, request: Restock) -> Restocked | UnknownProduct | Conflict:

@@ -230,6 +230,11 @@ async def enqueue_afresh(redis: ArqRedis, messages: Sequence[Message]) -> list[b
     return await enqueue(redis, messages)
 
 
+async def is_queued(redis: ArqRedis, job_id: str) -> bool:
+    """Whether a job waits or runs under this id."""
+    return await redis.zscore(redis.default_queue_name, job_id) is not None
+
+
 async def answer(redis: ArqRedis, outcomes: Mapping[str, Outcome], keep_seconds: int) -> None:
     """Results of orders that need no job, by order id, for whoever waits; one that is there stays."""
     now_ms = timestamp_ms()

@@ -1,8 +1,8 @@
 """Errors as problem+json (RFC 9457): what is wrong, in one sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -17,16 +17,21 @@ from worker.queue import wire
 logger = structlog.get_logger()
 
 RETRY_SECONDS: Final = 1
+_HEADERS: Final = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_SECONDS)},
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="lockstep"'},
+}
 _OUTAGES: Final = (LockstepError, *wire.QUEUE_ERRORS)
 
 
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
     """A request that gets no more than this answer."""
 
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.errors = errors
 
 
 @web.middleware
@@ -70,15 +75,15 @@ def _causes(error: Exception) -> Iterator[Exception]:
 
 
 def _answer(problem: Problem, allow: str | None = None) -> web.Response:
-    headers = {"Allow": allow} if allow else {}
-    if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_SECONDS)
-    body = {
+    headers = {"Allow": allow} if allow else _HEADERS.get(problem.status)
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": problem.status,
         "detail": problem.detail,
     }
+    if problem.errors:
+        body["errors"] = problem.errors
     return web.Response(
         body=orjson.dumps(body),
         status=problem.status,

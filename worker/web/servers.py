@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
-from jobs.transaction import Statement, Transaction
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue.connection import queue_at
@@ -25,20 +23,9 @@ async def open_servers(application: web.Application) -> AsyncIterator[None]:
     """Neither server need be there yet: both are connected to when they are first needed."""
     settings = application[SETTINGS]
     async with AsyncExitStack() as stack:
-        application[DATABASE] = database = await stack.enter_async_context(Database(settings))
+        application[DATABASE] = await stack.enter_async_context(Database(settings))
         application[QUEUE] = queue = queue_at(settings.redis_url, settings.queue_name)
         stack.push_async_callback(queue.aclose)
-        application[CLIENT] = client = OrderClient(
-            queue, max_queued=MAX_QUEUED, stage_with=partial(_commit, database)
-        )
+        application[CLIENT] = client = OrderClient(queue, max_queued=MAX_QUEUED)
         stack.push_async_callback(client.stop)
         yield
-
-
-async def _commit(database: Database, statement: str, parameters: dict[str, Any]) -> None:
-    stage = Statement("stage_orders", statement)
-
-    async def work(transaction: Transaction) -> None:
-        await transaction.execute(stage, parameters)
-
-    await database.transact(work, job="stage_orders")

@@ -1,0 +1,70 @@
+"""Accept orders for good, enqueue them at once, and wait for their outcomes where somebody does."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from jobs.order_status import Accepted
+from jobs.orders import AnyOutcome, Conflict, Dead, Invalid, PlaceOrder, PlaceOutcome
+from worker.client import OrderClient, Receipt
+from worker.errors import LockstepError
+from worker.queue import wire
+from worker.queue.idempotency import stage_once
+from worker.web.servers import CLIENT, DATABASE
+
+logger = structlog.get_logger()
+
+QUEUE_SECONDS: Final = 5.0  # for Redis to take orders that are staged by then
+NOT_NOW: Final = (TimeoutError, LockstepError, *wire.QUEUE_ERRORS)
+
+
+async def accept(
+    application: web.Application, orders: Sequence[PlaceOrder], wait_seconds: int
+) -> list[PlaceOutcome | Accepted]:
+    """What each order has come to within that time; `Accepted`: it is staged, and a worker places it later.
+
+    Redis may be away. Raises DatabaseError, and then none is accepted, unless only the answer to the commit was lost:
+    to send them again is safe.
+    """
+    first = {order.order_id: order for order in reversed(orders)}
+    results = await stage_once(application[DATABASE], first)
+    waiting = [first[order_id] for order_id, result in results.items() if isinstance(result, Accepted)]
+    results |= await _outcomes(application[CLIENT], waiting, wait_seconds)
+    return [
+        results[order.order_id]
+        if order.fingerprint == first[order.order_id].fingerprint
+        else Conflict(id=order.order_id)
+        for order in orders
+    ]
+
+
+async def _outcomes(
+    client: OrderClient, orders: Sequence[PlaceOrder], wait_seconds: int
+) -> dict[UUID, PlaceOutcome]:
+    try:
+        async with asyncio.timeout(QUEUE_SECONDS):
+            receipts = await asyncio.gather(*map(client.place, orders))
+    except NOT_NOW as error:
+        logger.warning("orders are only staged", orders=len(orders), error=f"{type(error).__name__}: {error}")
+        return {}
+    outcomes = await asyncio.gather(*(outcome_of(receipt, wait_seconds) for receipt in receipts))
+    return {
+        order.order_id: outcome
+        for order, outcome in zip(orders, outcomes, strict=True)
+        if isinstance(outcome, PlaceOutcome)
+    }
+
+
+async def outcome_of(receipt: Receipt, wait_seconds: int) -> AnyOutcome | None:
+    """The outcome; None where it is not there in time, or nobody can run the job for now."""
+    if not wait_seconds:
+        return None
+    try:
+        outcome = await receipt.outcome(wait_seconds)
+    except NOT_NOW:
+        return None
+    return None if isinstance(outcome, Dead | Invalid) else outcome

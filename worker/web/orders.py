@@ -1,0 +1,139 @@
+"""The door for orders: place, look up, cancel and ship. The contract is in docs/http.md."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from jobs.dead_letters import dead_letters_of
+from jobs.order_status import Accepted, OrderNow, find_order
+from jobs.orders import MAX_ORDERS, Conflict, Dead, NotFound, Outcome, PlaceOrder
+from worker.client import Receipt
+from worker.errors import printable, sentence
+from worker.queue import wire
+from worker.web.accepting import accept, outcome_of
+from worker.web.authentication import needs_key
+from worker.web.bodies import answer, check_size, parse, read_body
+from worker.web.preferences import preferred_wait
+from worker.web.problems import Problem
+from worker.web.servers import CLIENT, DATABASE, QUEUE
+
+NO_ID: Final = (
+    "order_id: make it yourself (a UUID, version 7 is best), keep it, and send it again whenever you repeat the order:"
+    " it is what makes a repeat safe"
+)
+UNPLACED: Final = "nobody can run it now: it is a dead letter, and has its outcome when that is replayed"
+routes: Final = web.RouteTableDef()
+
+
+@routes.post("/orders")
+@needs_key
+async def place(request: web.Request) -> web.Response:
+    """One order or an array; of an array all are valid, or none is accepted."""
+    body = await read_body(request, wire.MAX_BATCH_BYTES)
+    if not body.lstrip().startswith(b"["):
+        check_size(len(body), wire.MAX_REQUEST_BYTES)
+    asked, wait_seconds = parse(body), preferred_wait(request)
+    if isinstance(asked, list):
+        results = await accept(request.app, _orders(asked), wait_seconds)
+        return _reply(results, wait_seconds)
+    (result,) = await accept(request.app, [_order(asked)], wait_seconds)
+    if isinstance(result, Conflict):
+        raise Problem(HTTPStatus.CONFLICT, f"{result.id} belongs to an order with other content")
+    return _reply(result, wait_seconds, Location=f"/orders/{result.order_id}")
+
+
+@routes.get("/orders/{order_id}")
+@needs_key
+async def look_up(request: web.Request) -> web.Response:
+    """What an order is now."""
+    return answer(await _known(request.app, _order_id(request)))
+
+
+@routes.post("/orders/{order_id}/cancel")
+@needs_key
+async def cancel(request: web.Request) -> web.Response:
+    """Ask a worker to cancel an order."""
+    return await _ask(request, request.app[CLIENT].cancel)
+
+
+@routes.post("/orders/{order_id}/ship")
+@needs_key
+async def ship(request: web.Request) -> web.Response:
+    """Ask a worker to ship an order."""
+    return await _ask(request, request.app[CLIENT].ship)
+
+
+async def _ask(request: web.Request, send: Callable[[UUID], Awaitable[Receipt]]) -> web.Response:
+    order_id, wait_seconds = _order_id(request), preferred_wait(request)
+    if not isinstance(await _known(request.app, order_id), OrderNow):
+        raise Problem(HTTPStatus.CONFLICT, f"{order_id} has no outcome yet: ask again when it has one")
+    outcome = await outcome_of(await send(order_id), wait_seconds)
+    if isinstance(outcome, NotFound):  # purged in this moment
+        raise _not_found(order_id)
+    return _reply(outcome or Accepted(order_id=order_id), wait_seconds, Location=f"/orders/{order_id}")
+
+
+async def _known(application: web.Application, order_id: UUID) -> OrderNow | Accepted | Dead:
+    database, job_id = application[DATABASE], str(order_id)
+    found = await find_order(database, order_id)
+    if isinstance(found, OrderNow):
+        return found
+    if await dead_letters_of(database, job_id):
+        return Dead(job_id=job_id, error=UNPLACED)
+    if found is None and await wire.is_queued(application[QUEUE], job_id):
+        return Accepted(order_id=order_id)
+    found = found or await find_order(database, order_id)  # it may have left the queue in between
+    if found is None:
+        raise _not_found(order_id)
+    return found
+
+
+def _not_found(order_id: UUID) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, f"there is no order {order_id}")
+
+
+def _order_id(request: web.Request) -> UUID:
+    text = request.match_info["order_id"]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"order_id: {printable(text)[:80]} is no UUID") from None
+
+
+def _order(asked: Any) -> PlaceOrder:  # noqa: ANN401  # whatever somebody sends
+    try:
+        return PlaceOrder.model_validate(asked)
+    except ValidationError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, _why(asked, error)) from error
+
+
+def _orders(asked: list[Any]) -> list[PlaceOrder]:
+    if not 1 <= len(asked) <= MAX_ORDERS:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"an array has 1 to {MAX_ORDERS} orders, not {len(asked)}")
+    orders, errors = [], []
+    for index, item in enumerate(asked):
+        try:
+            orders.append(PlaceOrder.model_validate(item))
+        except ValidationError as error:
+            errors.append({"index": index, "detail": _why(item, error)})
+    if errors:
+        detail = f"{len(errors)} of {len(asked)} orders are invalid, so none is accepted"
+        raise Problem(HTTPStatus.BAD_REQUEST, detail, errors)
+    return orders
+
+
+def _why(asked: Any, error: ValidationError) -> str:  # noqa: ANN401  # whatever somebody sends
+    return NO_ID if isinstance(asked, dict) and "order_id" not in asked else sentence(error)
+
+
+def _reply(result: Outcome | Sequence[Outcome], wait_seconds: int, **headers: str) -> web.Response:
+    """202 as long as a part of it has no outcome yet."""
+    results = result if isinstance(result, Sequence) else [result]
+    waits = any(isinstance(each, Accepted) for each in results)
+    if wait_seconds:
+        headers["Preference-Applied"] = f"wait={wait_seconds}"
+    return answer(result, HTTPStatus.ACCEPTED if waits else HTTPStatus.OK, headers)
