@@ -26,6 +26,10 @@ SELECT product_id, name
        )) AS listed
     ON DUPLICATE KEY UPDATE product_id = products.product_id
 
+-- name: any_product
+-- Whether there is a catalogue at all.
+SELECT EXISTS (SELECT 1 FROM products) AS found
+
 -- name: add_stock
 -- The first stock of products that are new.
 INSERT INTO stock (product_id, price_cents, available)

@@ -15,6 +15,7 @@ from worker.errors import LockstepError
 from worker.files import Source, open_source, read_csv
 
 CHUNK: Final = 1000  # rows a transaction
+SAMPLES: Final = Path(__file__).resolve().parent.parent / "samples" / "journey"  # in a checkout
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -31,6 +31,7 @@ from worker.database.transactions import Database
 from worker.dead import dead
 from worker.errors import LockstepError, sentence
 from worker.files import Source, open_source, read_json_lines
+from worker.keys import keys
 from worker.logs import set_up_logs
 from worker.queue import wire
 from worker.queue.connection import what_is_wrong
@@ -45,6 +46,7 @@ PATIENT: Final = {"statement_seconds": 60.0, "transaction_seconds": 7200.0}  # a
 Result = TypeVar("Result")
 console: Final = Console(highlight=False)
 problems: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+_port: Final = click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 _hurry: Final = click.option("--hurry", is_flag=True, help="take no rests: faster, but the workers notice")
 
 
@@ -148,19 +150,23 @@ def worker(processes: int | None, *, supervised: bool) -> None:
 
 
 main.add_command(dead)
+main.add_command(keys)
 
 
 @main.command("web")
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
-def serve_web(host: str, port: int) -> None:
+@_port
+@click.option(
+    "--open", "is_open", is_flag=True, help="ask nobody for a key: for a try-out, on a loopback address alone"
+)
+def serve_web(host: str, port: int, *, is_open: bool) -> None:
     """Serve the storefront, the door for orders and the live page over HTTP."""
     from worker.web.application import serve  # noqa: PLC0415  # no other command needs aiohttp
 
     settings = read_settings()
     set_up_logs(settings.log_format, settings.log_level)
     try:
-        serve(settings, host, port)
+        serve(settings, host, port, is_open=is_open)
     except OSError as error:
         raise LockstepError(
             f"{host}:{port} cannot be listened on ({error.strerror}): free it, or name another with --port."
@@ -273,9 +279,10 @@ def demo() -> None:
 
 
 @main.command()
-def up() -> None:
-    """Run a private database, Redis and one worker here, until Ctrl-C."""
-    foreground.run(console)
+@_port
+def up(port: int) -> None:
+    """Run a private database, Redis, one worker and the web here, until Ctrl-C."""
+    foreground.run(console, port)
 
 
 async def _with_database(work: Callable[[Database], Awaitable[Result]], **changed: float) -> Result:

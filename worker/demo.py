@@ -20,7 +20,7 @@ from jobs.audit import Finding, audit
 from jobs.orders import PlaceOrder
 from jobs.outbox import next_events
 from jobs.transaction import load_statements
-from worker.catalogue import load_catalogue
+from worker.catalogue import SAMPLES, load_catalogue
 from worker.client import OrderClient
 from worker.database.migrations import migrate
 from worker.database.transactions import Database
@@ -35,7 +35,6 @@ from worker.report import print_findings
 from worker.settings import PREFIX, TEST_PREFIX, Settings
 
 FOLDER: Final = Path(".lockstep/demo")
-SAMPLES: Final = Path(__file__).resolve().parent.parent / "samples" / "journey"
 PATIENCE_SECONDS: Final = 120
 LOOK_SECONDS: Final = 0.1
 _COUNT_OUTCOMES = load_statements("orders.sql")["count_outcomes"]

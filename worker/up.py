@@ -1,47 +1,99 @@
-"""`lockstep up`: private servers and one worker in the foreground, until Ctrl-C."""
+"""`lockstep up`: private servers, one worker and the web in the foreground, until Ctrl-C."""
 
-from collections.abc import Iterator
+import asyncio
+import socket
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Final
 
 from rich.console import Console
 
+from jobs.transaction import load_statements
 from worker.addresses import without_password
+from worker.catalogue import SAMPLES, load_catalogue
 from worker.database.migrations import migrate
-from worker.embedded import Servers, running_servers
+from worker.database.transactions import Database
+from worker.embedded import LOOPBACK, Servers, running_servers
 from worker.errors import LockstepError
 from worker.processes import interrupt_on_signals, start_worker, stopped_at_the_end
-from worker.settings import SERVERS_FILE
+from worker.settings import SERVERS_FILE, Settings
 
 FOLDER: Final = Path(".lockstep/up")
+LOOK_SECONDS: Final = 0.1
+_ANY_PRODUCT: Final = load_statements("stock.sql")["any_product"]
 
 
-def run(console: Console) -> None:
-    """Run until Ctrl-C or SIGTERM; then stop the worker first and the servers after it."""
+def run(console: Console, port: int) -> None:
+    """Run until Ctrl-C or SIGTERM; then stop the worker and the web first, and the servers after them."""
     interrupt_on_signals()
+    _check_free(port)
     with running_servers(FOLDER) as servers, _servers_file(servers):
         migrate(servers.migration_url)
-        worker = start_worker(servers, "worker", "worker", log=None)
-        with stopped_at_the_end([worker]):
-            console.print(
-                f"database  {without_password(servers.mysql_url)}\n"
-                f"redis     {without_password(servers.redis_url)}\n"
-                f"passwords in {SERVERS_FILE}\n"
-                f"worker    pid {worker.pid}, its log follows; Ctrl-C stops everything\n"
-                "now, in another terminal in this folder:\n"
-                "  .venv/bin/lockstep catalogue load samples/journey\n"
-                "  .venv/bin/lockstep enqueue samples/journey/orders.jsonl.gz\n"
-                "  .venv/bin/lockstep audit",
-                soft_wrap=True,
-                highlight=False,
-            )
+        asyncio.run(_fill(servers, console))
+        started: list[Popen[bytes]] = []
+        with stopped_at_the_end(started):
+            started.append(start_worker(servers, "worker", "worker", log=None))
+            started.append(start_worker(servers, "worker", "web", "--open", "--port", str(port), log=None))
+            console.print(_what_runs(servers, port), soft_wrap=True, highlight=False)
             try:
-                code = worker.wait()
+                _wait_for_the_first_end({"worker": started[0], "web": started[1]})
             except KeyboardInterrupt:
                 console.print("\nstopping …")
-                return
-            raise LockstepError(f"the worker has ended by itself, with exit code {code}: see its log above.")
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise LockstepError(
+                f"{LOOPBACK}:{port} cannot be listened on ({error.strerror}): free it, or name another with --port."
+            ) from error
+
+
+async def _fill(servers: Servers, console: Console) -> None:
+    """The sample catalogue, where there is none and this is a checkout."""
+    settings = Settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url)
+    async with Database(settings) as database:
+        (row,) = await database.fetch(_ANY_PRODUCT, {})
+        if row["found"] or not SAMPLES.is_dir():
+            return
+        console.print(f"loading {SAMPLES.name} as the catalogue …")
+        await load_catalogue(database, SAMPLES, progress=lambda _: None, report=_no_bad_line)
+
+
+def _no_bad_line(file: str, line: int, problem: str) -> None:
+    raise LockstepError(f"{file} is damaged, line {line}: {problem}.")
+
+
+def _what_runs(servers: Servers, port: int) -> str:
+    url = f"http://{LOOPBACK}:{port}"
+    return (
+        f"database  {without_password(servers.mysql_url)}\n"
+        f"redis     {without_password(servers.redis_url)}\n"
+        f"passwords in {SERVERS_FILE}\n"
+        f"live page {url}/\n"
+        f"a product {url}/product/1082185/900\n"
+        f"HTTP API  {url}/docs\n"
+        "one worker and the web run, their logs follow; Ctrl-C stops everything\n"
+        "now, in another terminal in this folder:\n"
+        "  .venv/bin/lockstep enqueue samples/journey/orders.jsonl.gz\n"
+        "  .venv/bin/lockstep audit"
+    )
+
+
+def _wait_for_the_first_end(processes: Mapping[str, Popen[bytes]]) -> None:
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise LockstepError(
+                    f"the {name} has ended by itself, with exit code {process.returncode}: see its log above."
+                )
+        time.sleep(LOOK_SECONDS)
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from click.testing import CliRunner
 
 from tests.asking import PATIENCE_SECONDS, Session, owner_url, until
 from tests.end_to_end.conftest import LOCKSTEP, StartWorker
+from tests.end_to_end.own_servers import free_port
 from tests.shop import an_order
 from worker import cli
 from worker.database.transactions import Database
@@ -215,29 +217,40 @@ async def test_the_demo_ends_with_a_clean_audit(tmp_path: Path, environment: Env
     assert "every invariant holds" in done.stdout
 
 
-async def test_up_runs_until_it_is_interrupted(tmp_path: Path, environment: Environment) -> None:
+async def test_up_runs_a_shop_until_it_is_interrupted(tmp_path: Path, environment: Environment) -> None:
     alone = {name: value for name, value in environment.items() if not name.startswith("LOCKSTEP_")}
-    servers_file = tmp_path / ".lockstep" / "servers.env"
-    command = [sys.executable, "-m", "worker", "up"]
+    servers_file, port = tmp_path / ".lockstep" / "servers.env", free_port()
+    command = [sys.executable, "-m", "worker", "up", "--port", str(port)]
     output = tmp_path / "up.log"
     with output.open("wb") as log:
         up = subprocess.Popen(command, cwd=tmp_path, env=alone, stdout=log, stderr=log)  # noqa: ASYNC220
 
     async def running() -> bool:
-        return b"event=started" in output.read_bytes()
+        return all(said in output.read_bytes() for said in (b"event=started", b"event=listening"))
 
-    await until(running, "the worker to start")
-    second = await lockstep(alone, "up", cwd=tmp_path)
-    assert second.returncode == 1
-    assert "another lockstep is running in" in second.stderr
+    await until(running, "the worker and the web to start")
+    for taken, sentence in [
+        (port, "free it, or name another with --port"),
+        (free_port(), "another lockstep is running in"),
+    ]:
+        second = await lockstep(alone, "up", "--port", str(taken), cwd=tmp_path)
+        assert second.returncode == 1
+        assert sentence in second.stderr
+        assert "Traceback" not in second.stderr
+    order = an_order({1082185: 1}, customer_id=900).model_dump(mode="json", exclude_none=True)
+    async with ClientSession(f"http://127.0.0.1:{port}") as browser:
+        async with browser.post("/orders", json=order, headers={"Prefer": "wait=30"}) as response:
+            assert (await response.json())["status"] == "placed"
+        async with browser.get("/docs") as response:
+            assert response.status == 200
     audited = await lockstep(alone, "audit", cwd=tmp_path)
     assert audited.returncode == 0, audited.stderr
     ports = [urlsplit(line.split("=", 1)[1]).port for line in servers_file.read_text().split()]
     up.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(up.wait, PATIENCE_SECONDS) == 0, output.read_text()
     assert not servers_file.exists()
-    for port in ports:
+    for closed in [port, *ports]:
         with pytest.raises(OSError, match=r"refused|Connect call failed"):
-            await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.open_connection("127.0.0.1", closed)
     assert "event=stopped" in output.read_text()
     assert "Traceback" not in output.read_text()

@@ -52,6 +52,9 @@ PARAMETERS: Final[dict[str, Any]] = {
     "tries": 1,
     "enqueued_at": None,
     "buried_at": "2020-01-01",
+    "name": "x",
+    "key_hash": ID,
+    "day": "2020-01-01",
 }
 TABLES: Final = {
     "customers",
@@ -64,6 +67,7 @@ TABLES: Final = {
     "earlier",
     "intake",
     "dead_letters",
+    "api_keys",
 }
 # These read whole tables by design: the audit (in pages, see below), and the count that the demo shows.
 WHOLE_TABLE: Final = {
@@ -73,6 +77,8 @@ WHOLE_TABLE: Final = {
     "count_dead_letters",
     "oldest_dead_letters",  # walks its index, up to the limit
     "applied_migrations",
+    "api_keys",  # a few rows
+    "any_product",  # ends with the first row
     "about_how_many_orders",  # reads none of ours
 }
 # The tables that the others read; an INSERT reads none.
@@ -109,6 +115,10 @@ READS: Final = {
     "dead_letters_of": {"dead_letters"},
     "page_of_dead_letters": {"dead_letters"},
     "delete_dead_letter": {"dead_letters"},
+    "order_now": {"orders", "order_lines", "intake"},
+    "staged_requests": {"intake"},
+    "revoke_api_key": {"api_keys"},
+    "record_use": {"api_keys"},
 }
 KEYS: Final = {
     "orders_with_events": {"outbox_of_order"},
@@ -144,8 +154,9 @@ async def test_every_statement_finds_its_rows_by_a_key(
     await session.run(
         "INSERT INTO dead_letters SELECT order_id, order_id, 'x', '{}', '', 1, NULL, NOW(6) FROM orders"
     )
+    await session.run("INSERT INTO api_keys (name, key_hash) SELECT product_id, REPEAT('x', 32) FROM stock")
     await session.run(
-        "ANALYZE TABLE orders, order_lines, stock, customers, products, restocks, outbox, intake, dead_letters"
+        "ANALYZE TABLE orders, order_lines, stock, customers, products, restocks, outbox, intake, dead_letters, api_keys"
     )
 
     await session.run("UPDATE restocks SET restock_id = UNHEX(LPAD('1', 32, '0')) WHERE product_id = 1")

@@ -1,30 +1,64 @@
 """The application that `lockstep web` serves."""
 
+from typing import Final
+
+import structlog
 import uvloop
 from aiohttp import web
 
+from worker.database.migrations import check_ready
+from worker.database.retry import DatabaseError
+from worker.database.transactions import Database
+from worker.errors import LockstepError
 from worker.queue import wire
 from worker.settings import Settings
 from worker.web import orders
-from worker.web.authentication import GUARD, KeyHolders, Neighbours
+from worker.web.authentication import GUARD, KeyHolders, Neighbours, is_loopback
 from worker.web.problems import problems
-from worker.web.servers import SETTINGS, open_servers
+from worker.web.servers import SETTINGS, end_waits, open_servers
+
+logger = structlog.get_logger()
+
+IDLE_SECONDS: Final = (
+    75.0  # how long a client may say nothing: between two requests, or before the first is there
+)
 
 
-def make_application(settings: Settings, *, for_this_machine: bool = False) -> web.Application:
+def make_application(settings: Settings, *, is_open: bool = False) -> web.Application:
     """All routes, on servers that are connected to when they are first needed.
 
-    `for_this_machine`: programs and browsers of this machine need no key; listen on loopback alone then.
+    `is_open`: nobody needs a key, and other sites cannot come in; listen on loopback alone then.
     """
     application = web.Application(middlewares=[problems], client_max_size=wire.MAX_BATCH_BYTES)
     application[SETTINGS] = settings
-    application[GUARD] = Neighbours() if for_this_machine else KeyHolders()
+    application[GUARD] = Neighbours() if is_open else KeyHolders()
     application.cleanup_ctx.append(open_servers)
+    application.on_shutdown.append(end_waits)
     application.add_routes(orders.routes)
     return application
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises OSError where the address is taken."""
+def serve(settings: Settings, host: str, port: int, *, is_open: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises OSError where the address is taken, LockstepError where it must not be used."""
+    if is_open and not is_loopback(host):
+        raise LockstepError(f"--open lets in whoever reaches {host}: leave it out, or listen on 127.0.0.1.")
     loop = uvloop.new_event_loop()
-    web.run_app(make_application(settings), host=host, port=port, access_log=None, print=None, loop=loop)
+    loop.run_until_complete(_check(settings))
+    web.run_app(
+        make_application(settings, is_open=is_open),
+        host=host,
+        port=port,
+        access_log=None,
+        print=lambda _: logger.info("listening", url=f"http://{host}:{port}", is_open=is_open),
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=settings.stop_seconds,
+        loop=loop,
+    )
+
+
+async def _check(settings: Settings) -> None:
+    async with Database(settings) as database:
+        try:
+            await check_ready(database)
+        except DatabaseError as error:
+            logger.warning("database does not answer: requests are refused until it does", error=str(error))

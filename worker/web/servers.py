@@ -26,6 +26,10 @@ async def open_servers(application: web.Application) -> AsyncIterator[None]:
         application[DATABASE] = await stack.enter_async_context(Database(settings))
         application[QUEUE] = queue = queue_at(settings.redis_url, settings.queue_name)
         stack.push_async_callback(queue.aclose)
-        application[CLIENT] = client = OrderClient(queue, max_queued=MAX_QUEUED)
-        stack.push_async_callback(client.stop)
+        application[CLIENT] = OrderClient(queue, max_queued=MAX_QUEUED)
         yield
+
+
+async def end_waits(application: web.Application) -> None:
+    """Whoever waits for an outcome while the application ends is answered without one."""
+    await application[CLIENT].stop()

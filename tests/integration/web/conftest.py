@@ -19,7 +19,7 @@ PROBLEM: Final = "application/problem+json"
 @pytest.fixture
 async def door(settings: Settings) -> AsyncIterator[Client]:
     """A client on this machine, where no key is needed."""
-    async with TestClient(TestServer(make_application(settings, for_this_machine=True))) as opened:
+    async with TestClient(TestServer(make_application(settings, is_open=True))) as opened:
         yield opened
 
 

@@ -12,7 +12,6 @@ from arq.worker import Worker
 from jobs.dead_letters import DeadLetter
 from jobs.orders import MAX_LINES
 from tests.asking import Session, until
-from tests.integration.conftest import MakeIntake
 from tests.integration.staging import insert, queued, stage_all, staged_count
 from tests.integration.web.conftest import WAIT, Client, body, problem
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
@@ -216,9 +215,7 @@ async def test_a_body_of_unknown_length_is_refused_where_it_gets_too_long(door: 
         while True:
             yield b" " * 65536
 
-    async with door.post(
-        "/orders", data=endless(), headers={"Content-Type": "application/json"}
-    ) as response:
+    async with door.post("/orders", data=endless(), headers={"Content-Type": "application/json"}) as response:
         assert response.status == 413
         await problem(response)
 
@@ -353,7 +350,7 @@ async def test_who_does_not_wait_for_a_cancellation_is_told_where_to_look(
 
     async def cancelled() -> bool:
         async with door.get(place) as response:
-            return (await response.json())["status"] == "cancelled"
+            return bool((await response.json())["status"] == "cancelled")
 
     await until(cancelled, "the order to be cancelled")
 

@@ -2,7 +2,7 @@ from uuid import UUID
 
 import orjson
 
-from jobs.intake import end_kept, end_staged, find_staged, stage
+from jobs.intake import end_kept, end_staged, find_staged, stage, stage_orders
 from jobs.orders import PlaceOrder
 from jobs.transaction import load_statements
 from tests.shop import an_order
@@ -24,6 +24,12 @@ def test_what_is_staged_is_the_request_of_a_job_by_ascending_id() -> None:
 def test_whoever_enqueues_at_once_says_so() -> None:
     statement, _ = stage([an_order({1: 1})], at_once=True)
     assert statement == load_statements("intake.sql")["stage_orders_at_once"].text
+
+
+async def test_whoever_stages_in_a_transaction_of_its_own_enqueues_at_once() -> None:
+    transaction, order = RecordingTransaction(), an_order({7: 1})
+    await stage_orders(transaction, [order])
+    assert transaction.sent("stage_orders") == stage([order], at_once=True)[1]
 
 
 async def test_staged_orders_are_found_among_others() -> None:

@@ -1,0 +1,160 @@
+"""`lockstep web`, as a person runs it."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.asking import PATIENCE_SECONDS, Session, until
+from tests.end_to_end.conftest import LOCKSTEP, StartWorker
+from tests.end_to_end.own_servers import free_port
+from tests.shop import an_order, open_shop
+from worker.database.transactions import Database
+from worker.settings import Settings
+
+
+def body(customer_id: int = 1) -> dict[str, object]:
+    return an_order({1: 1}, customer_id=customer_id).model_dump(mode="json", exclude_none=True)
+
+
+class WebProcess:
+    """One web process, its log in a file."""
+
+    def __init__(self, environment: dict[str, str], log: Path, *options: str) -> None:
+        self.log = log
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        command = [sys.executable, "-m", "worker", "web", "--port", str(port), *options]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    async def listening(self) -> "WebProcess":
+        async def listens() -> bool:
+            return b'"listening"' in self.log.read_bytes()
+
+        await until(listens, "the web to listen")
+        return self
+
+    async def terminate(self) -> int:
+        self.process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self.process.wait, PATIENCE_SECONDS)
+
+
+StartWeb = Callable[..., Awaitable[WebProcess]]
+
+
+@pytest.fixture
+async def start_web(
+    settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> AsyncIterator[StartWeb]:
+    started: list[WebProcess] = []
+
+    async def start(*options: str, **changed: object) -> WebProcess:
+        more = {f"LOCKSTEP_{name.upper()}": str(value) for name, value in changed.items()}
+        started.append(WebProcess(environment | more, tmp_path / f"web-{len(started)}.log", *options))
+        return await started[-1].listening()
+
+    yield start
+    for web in started:
+        await web.terminate()
+
+
+async def test_it_serves_key_holders_until_it_is_told_to_stop(
+    start_web: StartWeb, start_worker: StartWorker, environment: dict[str, str], database: Database
+) -> None:
+    await open_shop(database, {1: 5})
+    added = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "worker", "keys", "add", "shop"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "nobody can show it again" in added.stderr
+    start_worker(LOCKSTEP)
+    web = await start_web()
+    shown = {"Authorization": f"Bearer {added.stdout.strip()}", "Prefer": "wait=30"}
+    async with ClientSession(web.url) as browser:
+        async with browser.post("/orders", json=body()) as response:
+            assert response.status == 401
+        async with browser.post("/orders", json=body(), headers=shown) as response:
+            assert (await response.json())["status"] == "placed"
+        assert await web.terminate() == 0
+    assert b"Traceback" not in web.log.read_bytes()
+    assert shown["Authorization"].split()[1].encode() not in web.log.read_bytes()
+
+
+async def test_who_waits_when_it_is_stopped_is_told_that_the_order_is_accepted(
+    start_web: StartWeb, session: Session
+) -> None:
+    web = await start_web("--open", stop_seconds=1)
+    async with ClientSession(web.url) as browser:
+        waiting = asyncio.create_task(browser.post("/orders", json=body(), headers={"Prefer": "wait=30"}))
+
+        async def staged() -> bool:
+            return bool(await session.value("SELECT COUNT(*) FROM intake"))
+
+        await until(staged, "the order to be staged")
+        web.process.terminate()
+        response = await waiting
+        assert response.status == 202
+    assert await web.ended() == 0
+
+
+async def test_a_port_that_is_taken_is_told_in_one_sentence(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = await lockstep_web(environment, "--port", port)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on" in done.stderr
+    assert "name another with --port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_an_open_door_is_for_this_machine_alone(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    done = await lockstep_web(environment, "--open", "--host", "0.0.0.0")
+    assert done.returncode == 1
+    assert "--open lets in whoever reaches 0.0.0.0" in done.stderr
+
+
+async def test_without_the_tables_it_says_what_to_run(
+    settings: Settings, environment: dict[str, str], session: Session
+) -> None:
+    await session.run("CREATE DATABASE lockstep_test_bare")
+    bare = settings.mysql_url.rpartition("/")[0] + "/lockstep_test_bare"
+    done = await lockstep_web(environment | {"LOCKSTEP_MYSQL_URL": bare})
+    await session.run("DROP DATABASE lockstep_test_bare")
+    assert done.returncode == 1
+    assert "run `lockstep migrate`" in done.stderr
+
+
+async def test_without_servers_it_starts_and_refuses_requests_for_now(start_web: StartWeb) -> None:
+    web = await start_web(
+        "--open", mysql_url="mysql://u:secret@127.0.0.1:1/x", redis_url="redis://127.0.0.1:1/0"
+    )
+    async with ClientSession(web.url) as browser, browser.post("/orders", json=body()) as response:
+        assert response.status == 503
+    log = web.log.read_text()
+    assert "requests are refused until it does" in log
+    assert "secret" not in log
+
+
+async def lockstep_web(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "worker", "web", *options]
+    return await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
