@@ -24,7 +24,7 @@ class Accepted(Outcome):
     order_id: UUID
 
 
-class OrderLine(BaseModel):
+class SoldLine(BaseModel):
     """What was taken, at the price of that moment."""
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class OrderNow(BaseModel):
     customer_id: int
     total_cents: int
     placed_at: datetime
-    lines: tuple[OrderLine, ...]
+    lines: tuple[SoldLine, ...]
 
 
 async def find_order(reader: Reader, order_id: UUID) -> OrderNow | Accepted | None:
@@ -66,7 +66,7 @@ def _order_now(row: Row) -> OrderNow:
         customer_id=known.customer_id,
         total_cents=known.total_cents,
         placed_at=row["placed_at"].replace(tzinfo=UTC),
-        lines=tuple(OrderLine(**dict(zip(OrderLine.model_fields, line, strict=True))) for line in lines),
+        lines=tuple(SoldLine(**dict(zip(SoldLine.model_fields, line, strict=True))) for line in lines),
     )
 
 

@@ -12,7 +12,7 @@ from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.settings import Settings
-from worker.web import orders
+from worker.web import docs, orders
 from worker.web.authentication import GUARD, KeyHolders, Neighbours, is_loopback
 from worker.web.problems import problems
 from worker.web.servers import SETTINGS, end_waits, open_servers
@@ -35,6 +35,7 @@ def make_application(settings: Settings, *, is_open: bool = False) -> web.Applic
     application.cleanup_ctx.append(open_servers)
     application.on_shutdown.append(end_waits)
     application.add_routes(orders.routes)
+    application.add_routes(docs.routes)
     return application
 
 

@@ -18,7 +18,7 @@ from worker.web.accepting import accept, outcome_of
 from worker.web.authentication import needs_key
 from worker.web.bodies import answer, check_size, parse, read_body
 from worker.web.preferences import preferred_wait
-from worker.web.problems import Problem
+from worker.web.problems import OrderError, Problem
 from worker.web.servers import CLIENT, DATABASE, QUEUE
 
 NO_ID: Final = (
@@ -119,7 +119,7 @@ def _orders(asked: list[Any]) -> list[PlaceOrder]:
         try:
             orders.append(PlaceOrder.model_validate(item))
         except ValidationError as error:
-            errors.append({"index": index, "detail": _why(item, error)})
+            errors.append(OrderError(index=index, detail=_why(item, error)))
     if errors:
         detail = f"{len(errors)} of {len(asked)} orders are invalid, so none is accepted"
         raise Problem(HTTPStatus.BAD_REQUEST, detail, errors)

@@ -1,14 +1,13 @@
 """Errors as problem+json (RFC 9457): what is wrong, in one sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, Literal
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from worker.database.retry import DatabaseError, Kind
 from worker.errors import LockstepError, sentence
@@ -17,6 +16,7 @@ from worker.queue import wire
 logger = structlog.get_logger()
 
 RETRY_SECONDS: Final = 1
+PROBLEM: Final = "application/problem+json"
 _HEADERS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_SECONDS)},
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="lockstep"'},
@@ -24,10 +24,27 @@ _HEADERS: Final = {
 _OUTAGES: Final = (LockstepError, *wire.QUEUE_ERRORS)
 
 
+class OrderError(BaseModel):
+    """What is wrong with one order of an array."""
+
+    index: int
+    detail: str
+
+
+class ProblemBody(BaseModel):
+    """What is wrong (RFC 9457)."""
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: Sequence[OrderError] | None = None
+
+
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
     """A request that gets no more than this answer."""
 
-    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[OrderError] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -76,17 +93,12 @@ def _causes(error: Exception) -> Iterator[Exception]:
 
 def _answer(problem: Problem, allow: str | None = None) -> web.Response:
     headers = {"Allow": allow} if allow else _HEADERS.get(problem.status)
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.status.phrase,
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    if problem.errors:
-        body["errors"] = problem.errors
+    body = ProblemBody(
+        title=problem.status.phrase, status=problem.status, detail=problem.detail, errors=problem.errors
+    )
     return web.Response(
-        body=orjson.dumps(body),
+        text=body.model_dump_json(exclude_none=True),
         status=problem.status,
         headers=headers,
-        content_type="application/problem+json",
+        content_type=PROBLEM,
     )

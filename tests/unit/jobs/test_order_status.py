@@ -5,7 +5,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from jobs.order_status import Accepted, OrderLine, OrderNow, accepted_before, find_order
+from jobs.order_status import Accepted, OrderNow, SoldLine, accepted_before, find_order
 from jobs.orders import Conflict, Placed, Rejected
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction
@@ -46,8 +46,8 @@ async def test_a_placed_order_has_its_lines_by_ascending_product() -> None:
         total_cents=500,
         placed_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
         lines=(
-            OrderLine(product_id=7, quantity=2, unit_price_cents=100),
-            OrderLine(product_id=9, quantity=1, unit_price_cents=300),
+            SoldLine(product_id=7, quantity=2, unit_price_cents=100),
+            SoldLine(product_id=9, quantity=1, unit_price_cents=300),
         ),
     )
     assert reader.sent("order_now") == {"order_id": ORDER_ID.hex}
