@@ -1,5 +1,6 @@
 """The application that `lockstep web` serves."""
 
+import logging
 from typing import Final
 
 import structlog
@@ -43,6 +44,8 @@ def serve(settings: Settings, host: str, port: int, *, is_open: bool = False) ->
     """Serve until SIGTERM or Ctrl-C. Raises OSError where the address is taken, LockstepError where it must not be used."""
     if is_open and not is_loopback(host):
         raise LockstepError(f"--open lets in whoever reaches {host}: leave it out, or listen on 127.0.0.1.")
+    # No handler fails there without a line of our own; what is left are the faults of clients, each with a traceback.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     loop = uvloop.new_event_loop()
     loop.run_until_complete(_check(settings))
     web.run_app(

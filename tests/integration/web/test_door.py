@@ -1,6 +1,7 @@
 """One order through the door, with real servers and a real worker: each answer that docs/http.md promises."""
 
 import asyncio
+import gzip
 from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid4
@@ -198,7 +199,6 @@ async def test_who_makes_no_order_id_is_told_what_it_is_for(door: Client) -> Non
         (b"{}", {"Content-Type": ""}, 415),
         (b'{"a":"' + b"x" * wire.MAX_REQUEST_BYTES + b'"}', {}, 413),
         (b'["' + b"x" * wire.MAX_BATCH_BYTES + b'"]', {}, 413),
-        (b"no gzip", {"Content-Encoding": "gzip"}, 400),
     ],
 )
 async def test_a_body_that_is_not_fit_to_be_read_is_refused(
@@ -208,6 +208,24 @@ async def test_a_body_that_is_not_fit_to_be_read_is_refused(
     async with door.post("/orders", data=BytesIO(data), headers=sent) as response:
         assert response.status == status
         assert (await problem(response))["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(encoding: str, door: Client) -> None:
+    """It comes when the head has been read; else aiohttp answers by itself, and not with a problem."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    async with door.post("/orders", data=b"neither", headers=headers, expect100=True) as response:
+        assert response.status == 400
+        assert "encoded" in (await problem(response))["detail"]
+
+
+async def test_a_body_that_is_too_large_once_it_is_unpacked_is_refused(door: Client) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    bomb = gzip.compress(b" " * 100 * wire.MAX_BATCH_BYTES)
+    assert len(bomb) < wire.MAX_BATCH_BYTES
+    async with door.post("/orders", data=BytesIO(bomb), headers=headers) as response:
+        assert response.status == 413
+        await problem(response)
 
 
 async def test_a_body_of_unknown_length_is_refused_where_it_gets_too_long(door: Client) -> None:
