@@ -114,6 +114,11 @@ def _order(asked: Any) -> PlaceOrder:  # noqa: ANN401  # whatever somebody sends
 def _orders(asked: list[Any]) -> list[PlaceOrder]:
     if not 1 <= len(asked) <= MAX_ORDERS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"an array has 1 to {MAX_ORDERS} orders, not {len(asked)}")
+    lines = sum(map(_count_lines, asked))
+    if lines > wire.MAX_BATCH_LINES:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"an array has {wire.MAX_BATCH_LINES} lines at most, not {lines}"
+        )
     orders, errors = [], []
     for index, item in enumerate(asked):
         try:
@@ -124,6 +129,11 @@ def _orders(asked: list[Any]) -> list[PlaceOrder]:
         detail = f"{len(errors)} of {len(asked)} orders are invalid, so none is accepted"
         raise Problem(HTTPStatus.BAD_REQUEST, detail, errors)
     return orders
+
+
+def _count_lines(asked: Any) -> int:  # noqa: ANN401  # whatever somebody sends
+    lines = asked.get("lines") if isinstance(asked, dict) else None
+    return len(lines) if isinstance(lines, list) else 0
 
 
 def _why(asked: Any, error: ValidationError) -> str:  # noqa: ANN401  # whatever somebody sends

@@ -99,6 +99,14 @@ async def test_an_array_has_a_length(count: int, door: Client, session: Session)
         assert f"1 to {MAX_ORDERS} orders, not {count}" in (await problem(response))["detail"]
 
 
+async def test_an_array_has_so_many_lines_at_most(door: Client) -> None:
+    """Also where none of them is one: else it would take seconds to say what is wrong with each."""
+    order = body(an_order({1: 1})) | {"lines": [{}] * 500}
+    async with door.post("/orders", json=[order] * 41) as response:
+        assert response.status == 400
+        assert (await problem(response))["detail"] == "an array has 20000 lines at most, not 20500"
+
+
 async def test_arrays_that_share_orders_are_all_accepted(
     door: Client, database: Database, session: Session, worker: Worker
 ) -> None:
