@@ -36,7 +36,7 @@ bench: setup ## speed and latency beside a reference worker, the SQL alone and a
 soak: setup ## ten minutes of orders while everything around them fails, then every check
 	@$(BIN)/python -m tests.soak
 
-up: setup ## database, Redis and a worker in the foreground; Ctrl-C stops everything
+up: setup ## database, Redis, a worker and the web on port 8080 in the foreground; Ctrl-C stops everything
 	@$(BIN)/lockstep up
 
 lint: setup ## ruff, mypy --strict, bandit, import contracts

@@ -53,7 +53,9 @@ def serve(settings: Settings, host: str, port: int, *, is_open: bool = False) ->
         host=host,
         port=port,
         access_log=None,
-        print=lambda _: logger.info("listening", url=f"http://{host}:{port}", is_open=is_open),
+        print=lambda _: logger.info(
+            "listening", url=f"http://{host}:{port}", keys="no" if is_open else "needed"
+        ),
         keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=settings.stop_seconds,
         loop=loop,
