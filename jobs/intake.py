@@ -27,8 +27,7 @@ def stage(orders: Iterable[PlaceOrder], *, at_once: bool = False) -> tuple[str, 
 async def stage_orders(transaction: Transaction, orders: Iterable[PlaceOrder]) -> None:
     """Stage orders that the caller enqueues after the commit.
 
-    A duplicate-key error of the transaction means that one of them is staged already. Run it under READ COMMITTED: to
-    meet a duplicate locks the gap below it otherwise, where others insert.
+    A duplicate-key error of the transaction means that one of them is staged already.
     """
     _, parameters = stage(orders, at_once=True)
     await transaction.execute(_INTAKE["stage_orders"], parameters)

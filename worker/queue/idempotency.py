@@ -15,7 +15,7 @@ from jobs.orders import Conflict, PlaceOrder, PlaceOutcome, Restock, Restocked, 
 from jobs.place_orders import place_orders
 from jobs.restock import known_restock, restock
 from worker.database.retry import DatabaseError, Kind
-from worker.database.transactions import Database, Isolation
+from worker.database.transactions import Database
 
 Key = tuple[UUID, str]  # an order id, and the content under it
 
@@ -64,8 +64,7 @@ async def stage_once(
         new = [order for order_id, order in orders.items() if order_id not in before]
         try:
             if new:
-                work = partial(stage_orders, orders=new)
-                await database.transact(work, job="stage_orders", isolation=Isolation.READ_COMMITTED)
+                await database.transact(partial(stage_orders, orders=new), job="stage_orders")
         except DatabaseError as error:
             if error.kind is not Kind.DUPLICATE:
                 raise  # else somebody has staged one of them in this moment: look again

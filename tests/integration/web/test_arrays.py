@@ -3,6 +3,7 @@
 import asyncio
 import random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from arq.connections import ArqRedis
@@ -127,16 +128,18 @@ async def test_arrays_that_share_orders_are_all_accepted(
     assert await session.value("SELECT available FROM stock") == 970
 
 
-async def test_an_order_that_another_stages_in_this_moment_does_not_fail_the_others(
+async def test_an_order_that_another_stages_in_this_moment_fails_no_other_and_locks_no_gap(
     door: Client, session: Session, other_session: Session
 ) -> None:
-    """It is inserted, and not committed yet: the request waits for it, and looks again."""
-    orders = [an_order({1: 1}) for _ in range(3)]
+    """It is inserted, and not committed yet: the request waits for it, and looks again. Others insert beside it."""
+    first, middle, beside, last = (an_order({1: 1}, order_id=UUID(int=number)) for number in (1, 5, 4, 9))
     await session.run("BEGIN")
-    await stage_all(session, [orders[1]])
-    posted = asyncio.create_task(door.post("/orders", json=[*map(body, orders)]))
+    await stage_all(session, [middle])
+    posted = asyncio.create_task(door.post("/orders", json=[*map(body, (first, middle, last))]))
     await until_waiting(other_session, 1)
+    await other_session.run("SET innodb_lock_wait_timeout = 1")
+    await stage_all(other_session, [beside])
     await session.run("COMMIT")
     async with await posted as response:
         assert response.status == 202
-    assert await staged_count(session) == 3
+    assert await staged_count(session) == 4
