@@ -123,14 +123,6 @@ async def test_a_port_that_is_taken_is_told_in_one_sentence(
     assert "Traceback" not in done.stderr
 
 
-async def test_an_open_door_is_for_this_machine_alone(
-    settings: Settings, environment: dict[str, str]
-) -> None:
-    done = await lockstep_web(environment, "--open", "--host", "0.0.0.0")
-    assert done.returncode == 1
-    assert "--open lets in whoever reaches 0.0.0.0" in done.stderr
-
-
 async def test_without_the_tables_it_says_what_to_run(
     settings: Settings, environment: dict[str, str], session: Session
 ) -> None:

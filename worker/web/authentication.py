@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from jobs.api_keys import ApiKey, all_keys, record_use
 from worker.database.transactions import Database
+from worker.errors import printable
 from worker.web.problems import Problem
 from worker.web.servers import DATABASE
 
@@ -57,7 +58,7 @@ class KeyHolders:
         if not keys:
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
-                f"nobody has a key yet: `lockstep keys add NAME` makes one; then {HOW}",
+                f"nobody has a key: `lockstep keys add NAME` makes one; then {HOW}",
             )
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -85,13 +86,12 @@ class Neighbours:
 
     async def admit(self, request: web.Request) -> None:
         """Raise a Problem where another site sends it through somebody's browser, be it under a name of its own."""
-        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-        if not is_loopback(_host_name(request.host)):
-            raise Problem(HTTPStatus.FORBIDDEN, f"{request.host} is not a name of this machine")
-        if site not in {None, "same-origin", "none"} or origin not in {
-            None,
-            f"{request.scheme}://{request.host}",
-        }:
+        host = request.headers.get("Host", "")
+        if not is_loopback(_host_name(host)):
+            raise Problem(HTTPStatus.FORBIDDEN, f"{printable(host)[:80]!r} is no name of this machine")
+        own_site = request.headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}
+        own_origin = request.headers.get("Origin") in {None, f"{request.scheme}://{host}"}
+        if not (own_site and own_origin):
             raise Problem(HTTPStatus.FORBIDDEN, "another site sends this")
 
 

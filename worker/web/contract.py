@@ -46,9 +46,8 @@ _READ: Final = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
-_LATER: Final = Answer(
-    "It is accepted; `Location` has the outcome later.", Accepted, headers=("Location", "Preference-Applied")
-)
+_WAITED: Final = ("Location", "Preference-Applied")
+_LATER: Final = Answer("It is accepted; `Location` has the outcome later.", Accepted, headers=_WAITED)
 
 
 def _ask(what: str, outcome: Any, says: str) -> Operation:  # noqa: ANN401  # a type
@@ -58,9 +57,7 @@ def _ask(what: str, outcome: Any, says: str) -> Operation:  # noqa: ANN401  # a 
         summary=f"{what.capitalize()} an order",
         description=f"A worker does it. To ask again is safe. {says}",
         answers={
-            HTTPStatus.OK: Answer(
-                "The outcome, for who has asked to wait.", outcome, headers=("Location", "Preference-Applied")
-            ),
+            HTTPStatus.OK: Answer("The outcome, for who has asked to wait.", outcome, headers=_WAITED),
             HTTPStatus.ACCEPTED: _LATER,
         },
         problems=(*_GUARDED, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
@@ -83,12 +80,12 @@ OPERATIONS: Final = (
             HTTPStatus.OK: Answer(
                 "The outcome: its first one, where the order is known. Of an array: each in its place.",
                 AnOutcome | Results,
-                headers=("Location", "Preference-Applied"),
+                headers=_WAITED,
             ),
             HTTPStatus.ACCEPTED: Answer(
                 "It is staged in the database. Of an array: at least one has no outcome yet.",
                 Accepted | Results,
-                headers=("Location", "Preference-Applied"),
+                headers=_WAITED,
             ),
         },
         problems=(*_GUARDED, *_READ, HTTPStatus.CONFLICT),

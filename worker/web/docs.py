@@ -1,6 +1,5 @@
 """The contract to be read: by programs as OpenAPI, by people as a page that asks no other server for anything."""
 
-import re
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
@@ -9,7 +8,6 @@ from typing import Final
 
 from aiohttp import web
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
 
 from worker.web.contract import document
 
@@ -40,11 +38,5 @@ async def show_page(_: web.Request) -> web.Response:
 @cache
 def _page() -> str:
     templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.filters["code"] = _code
     template = templates.from_string((_FOLDER / "docs.html").read_text(encoding="utf-8"))
     return template.render(document=document(), style=_STYLE)
-
-
-def _code(text: str) -> Markup:
-    """What stands between backticks, as HTML."""
-    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", escape(text)))  # noqa: S704  # it is escaped

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from jobs.orders import Id
+from worker.web.bodies import JSON
 from worker.web.preferences import MOST_WAIT_SECONDS
 from worker.web.problems import PROBLEM, ProblemBody
 
-JSON: Final = "application/json"
 BEARER: Final = "bearer"
 WHEN: Final = {
     HTTPStatus.BAD_REQUEST: "It is not what is described here; `detail` names the field and the value.",

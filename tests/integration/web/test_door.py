@@ -321,6 +321,20 @@ async def test_an_order_that_nobody_can_run_is_looked_up_as_dead(
     assert "secret" not in found["error"]
 
 
+async def test_who_waits_for_an_order_that_nobody_can_run_is_told_that_it_is_accepted(
+    door: Client, database: Database, session: Session, worker: Worker
+) -> None:
+    await open_shop(database, {1: 5})
+    await session.run("UPDATE customers SET balance_cents = 18446744073709551615 WHERE customer_id = 9")
+    order = body(an_order({1: 1}, customer_id=9))
+    async with door.post("/orders", json=order, headers=WAIT) as response:
+        assert response.status == 202
+    async with door.get(f"/orders/{order['order_id']}") as response:
+        assert (await response.json())["status"] == "dead"
+    async with door.post(f"/orders/{order['order_id']}/cancel") as response:
+        assert response.status == 409
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel"), ("POST", "/ship")])
 async def test_an_order_that_nobody_knows_is_not_found(method: str, path: str, door: Client) -> None:
     order_id = uuid4()
