@@ -112,7 +112,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/docs",
         summary="This document for people",
-        answers={HTTPStatus.OK: Answer("A page.", media_type="text/html")},
+        answers={HTTPStatus.OK: Answer("A page.", texts=["text/html"])},
     ),
 )
 

@@ -49,11 +49,11 @@ _WAIT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a status means: a model of what comes in JSON, or none where it is of another media type."""
+    """What a status means: the model of what comes in JSON, and the media types of what comes as text."""
 
     says: str
     model: Any = None
-    media_type: str = JSON
+    texts: Sequence[str] = ()
     headers: Sequence[str] = ()
 
 
@@ -92,7 +92,7 @@ class _Components:
         """A reference to the answer that this status is."""
         name = status.phrase.title().replace(" ", "")
         headers = _OF_A_PROBLEM.get(status, ())
-        self.problems[name] = _answer(WHEN[status], PROBLEM, self.schema(ProblemBody), headers)
+        self.problems[name] = _answer(WHEN[status], {PROBLEM: self.schema(ProblemBody)}, headers)
         return {"$ref": f"#/components/responses/{name}"}
 
 
@@ -148,14 +148,16 @@ def _parameters(operation: Operation, components: _Components) -> Iterator[dict[
 
 def _answers(operation: Operation, components: _Components) -> Iterator[tuple[HTTPStatus, dict[str, Any]]]:
     for status, answer in operation.answers.items():
-        schema = components.schema(answer.model) if answer.model else {"type": "string"}
-        yield status, _answer(answer.says, answer.media_type, schema, answer.headers)
+        schemas: dict[str, Any] = {JSON: components.schema(answer.model)} if answer.model else {}
+        schemas |= {media_type: {"type": "string"} for media_type in answer.texts}
+        yield status, _answer(answer.says, schemas, answer.headers)
     for status in sorted(operation.problems):
         yield status, components.problem(status)
 
 
-def _answer(says: str, media_type: str, schema: dict[str, Any], headers: Sequence[str]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": says, "content": {media_type: {"schema": schema}}}
+def _answer(says: str, schemas: Mapping[str, Any], headers: Sequence[str]) -> dict[str, Any]:
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    answer: dict[str, Any] = {"description": says, "content": content}
     if headers:
         answer["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in headers
