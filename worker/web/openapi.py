@@ -33,6 +33,17 @@ HEADERS: Final = {
     "Retry-After": "seconds",
     "WWW-Authenticate": "how to show a key",
 }
+GUARDED: Final = (  # what a route may answer that needs a key
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+READ: Final = (  # and one that reads a body
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
 _OF_A_PROBLEM: Final = {
     HTTPStatus.UNAUTHORIZED: ["WWW-Authenticate"],
     HTTPStatus.SERVICE_UNAVAILABLE: ["Retry-After"],
