@@ -28,6 +28,7 @@ WHEN: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: "A server that it needs does not answer in time; `Retry-After` says when to come again.",
 }
 HEADERS: Final = {
+    "Link": "the page after this one, as `next`",
     "Location": "where to look the order up",
     "Preference-Applied": "how long was waited, at most",
     "Retry-After": "seconds",
@@ -93,11 +94,12 @@ class _Components:
 
     def schema(self, kind: Any, mode: JsonSchemaMode = "serialization") -> dict[str, Any]:  # noqa: ANN401  # any type
         """The schema of a type: a reference where it is a model."""
-        template = "#/components/schemas/{model}"
-        schemas, shared = TypeAdapter.json_schemas([("it", mode, TypeAdapter(kind))], ref_template=template)
-        for name, schema in shared.get("$defs", {}).items():
+        # Of a list: a model alone would come without its name.
+        listed = TypeAdapter(list[kind]).json_schema(mode=mode, ref_template="#/components/schemas/{model}")
+        for name, schema in listed.get("$defs", {}).items():
             assert self.schemas.setdefault(name, schema) == schema, f"two models are called {name}"
-        return schemas["it", mode]
+        items: dict[str, Any] = listed["items"]
+        return items
 
     def problem(self, status: HTTPStatus) -> dict[str, Any]:
         """A reference to the answer that this status is."""
