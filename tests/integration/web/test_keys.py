@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -20,7 +20,7 @@ from worker.web import authentication
 from worker.web.application import make_application
 
 Lockstep = Callable[..., Awaitable[Result]]
-ID: Final = uuid4()
+ID: Final = UUID(int=7)
 GUARDED: Final = [
     ("POST", "/orders"),
     ("GET", f"/orders/{ID}"),
