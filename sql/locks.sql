@@ -76,8 +76,8 @@ SELECT LOWER(HEX(order_id)) AS order_id, request
    FOR UPDATE SKIP LOCKED
 
 -- name: lock_overdue
--- Those that were enqueued so long ago that they should have an outcome by now. A time that is yet to come is nobody's
--- but the stager's: it must hide no order.
+-- Those that were enqueued so long ago that they should have an outcome by now.
+-- A time that is yet to come is nobody's but the stager's: it must hide no order.
 SELECT LOWER(HEX(order_id)) AS order_id, request
   FROM intake FORCE INDEX (intake_by_enqueued)
  WHERE enqueued_at < UTC_TIMESTAMP(6) - INTERVAL %(overdue_seconds)s SECOND
