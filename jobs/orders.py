@@ -96,6 +96,8 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
+    status: str
+
 
 class Placed(Outcome):
     """Stock is taken and the amount is owed."""

@@ -38,6 +38,7 @@ from worker.queue.tasks import (
     GROUP_COMMITS_KEY,
     JOB_SECONDS_KEY,
 )
+from worker.queue.vitals import Kind, Pulse, keep_deadlock
 from worker.settings import read_settings
 from worker.supervisor import stop_with_supervisor
 
@@ -72,13 +73,14 @@ JOBS_BY_PAGE: Final = 2 * MAX_BATCH  # one is placed while the next gathers
 _OPEN_KEY: Final = "open"  # in arq's ctx: what on_shutdown ends
 
 
-async def on_startup(ctx: dict[Any, Any], max_jobs: int = max_jobs) -> None:
+async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = max_jobs) -> None:
     """Open the database. A refusal or a missing table ends the worker; an outage does not."""
     set_up_logs(_settings.log_format, _settings.log_level)
     logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections, max_jobs=max_jobs)
     ctx[_OPEN_KEY] = stack = AsyncExitStack()
     ctx[JOB_SECONDS_KEY] = _settings.job_seconds
-    ctx[DATABASE_KEY] = database = await stack.enter_async_context(Database(_settings))
+    database = Database(_settings, tell_deadlock=partial(keep_deadlock, ctx["redis"]))
+    ctx[DATABASE_KEY] = await stack.enter_async_context(database)
     ctx[GROUP_COMMITS_KEY] = group_commits = [
         GroupCommit(database, batch_seconds=_settings.lock_wait_seconds) for _ in range(2)
     ]
@@ -91,8 +93,10 @@ async def on_startup(ctx: dict[Any, Any], max_jobs: int = max_jobs) -> None:
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
+    pulse = Pulse(ctx["redis"], dead_letters, kind)
     # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
+        pulse.stop,
         stream.close,
         relay.stop,
         dead_letters.stop,
@@ -100,6 +104,7 @@ async def on_startup(ctx: dict[Any, Any], max_jobs: int = max_jobs) -> None:
         intake.stop,
     ):
         stack.push_async_callback(end)
+    pulse.start()
     await warn_of_eviction(ctx["redis"])
     try:
         await check_ready(database)
@@ -140,7 +145,7 @@ asyncio.set_event_loop(uvloop.new_event_loop())  # arq runs on the current loop
 def run(*, supervised: bool = False) -> None:
     """What `lockstep worker` runs: the same with pages of jobs."""
     settings: dict[str, Any] = get_kwargs(cast("Any", sys.modules[__name__]))
-    startup = partial(on_startup, max_jobs=JOBS_BY_PAGE)
+    startup = partial(on_startup, kind="lockstep", max_jobs=JOBS_BY_PAGE)
     worker = PageWorker(**{**settings, "max_jobs": JOBS_BY_PAGE, "on_startup": startup})
     if supervised:
         stop_with_supervisor(worker.loop)

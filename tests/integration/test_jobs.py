@@ -273,7 +273,7 @@ async def test_cancel_and_ship_at_once_agree(
     tasks = [asyncio.create_task(job(database, order.order_id)) for job in (cancel, ship)]
     await until_waiting(other_session, 2)
     await session.run("COMMIT")
-    statuses = [outcome.status for outcome in await asyncio.gather(*tasks)]  # type: ignore[attr-defined]
+    statuses = [outcome.status for outcome in await asyncio.gather(*tasks)]
     assert statuses in (["cancelled", "already_cancelled"], ["already_shipped", "shipped"])
     assert not await broken_invariants(database)
 

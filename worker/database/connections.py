@@ -16,6 +16,7 @@ import structlog
 from pymysql import err
 from pymysql.constants import CLIENT, SERVER_STATUS
 
+from worker import metrics
 from worker.addresses import distrust, tls_context
 from worker.database.retry import DatabaseError, Kind
 from worker.settings import Settings
@@ -47,6 +48,7 @@ class Connections:
         self._slots = asyncio.Semaphore(settings.mysql_connections)
         self._idle: list[aiomysql.Connection] = []
         self._clean_ups: set[asyncio.Task[None]] = set()
+        metrics.POOL_SIZE.set(settings.mysql_connections)
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[aiomysql.Connection]:
@@ -56,13 +58,15 @@ class Connections:
         when the borrower is cancelled, and then again while that goes on. Raises DatabaseError (an outage)
         where none can be had in time.
         """
-        connection = await self._take()
-        try:
-            yield connection
-        except BaseException as error:
-            await self._outlive_cancellation(self._clean_up(connection, error))
-            raise
-        self._take_back(connection)
+        with metrics.POOL_WAIT_SECONDS.time():
+            connection = await self._take()
+        with metrics.POOL_IN_USE.track_inprogress():
+            try:
+                yield connection
+            except BaseException as error:
+                await self._outlive_cancellation(self._clean_up(connection, error))
+                raise
+            self._take_back(connection)
 
     async def close(self) -> None:
         """Finish what is being cleaned up, then close all idle connections."""

@@ -1,24 +1,31 @@
 """Explain in the log the deadlocks that this process has met: beside the work, one at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import structlog
 
 from jobs.transaction import Reader
 from worker.database.deadlock_words import one_line
-from worker.database.deadlocks import explain_latest
+from worker.database.deadlocks import Explanation, explain_latest
 from worker.errors import LockstepError
 
 logger = structlog.get_logger()
+
+TellDeadlock = Callable[[Explanation, str], Awaitable[None]]  # with the job that was rolled back
 
 
 class DeadlockLog:
     """Reads the server's status through a reader of its own, so that no transaction waits for it."""
 
-    def __init__(self, open_reader: Callable[[], AbstractAsyncContextManager[Reader]]) -> None:
+    def __init__(
+        self,
+        open_reader: Callable[[], AbstractAsyncContextManager[Reader]],
+        tell: TellDeadlock | None = None,
+    ) -> None:
         self._open_reader = open_reader
+        self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self._forbidden = False
 
@@ -40,12 +47,13 @@ class DeadlockLog:
         try:
             async with self._open_reader() as reader:
                 explanation = await explain_latest(reader)
+            # Another deadlock may have come since; those of GET_LOCK and of metadata never stand there.
+            if explanation and explanation.involves(session_id):
+                logger.info("deadlock", job=job, explanation=one_line(explanation))
+                if self._tell:
+                    await self._tell(explanation, job)
         except LockstepError as error:
             self._forbidden = True  # and it is said once
             logger.info("deadlocks are not explained", error=str(error))
         except Exception as error:  # noqa: BLE001  # a log line is worth no failure
             logger.debug("deadlock not explained", job=job, error=str(error))
-        else:
-            # Another deadlock may have come since; those of GET_LOCK and of metadata never stand there.
-            if explanation and explanation.involves(session_id):
-                logger.info("deadlock", job=job, explanation=one_line(explanation))

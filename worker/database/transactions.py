@@ -12,8 +12,9 @@ import orjson
 from tenacity import AsyncRetrying
 
 from jobs.transaction import Parameters, Row, Statement, Transaction
+from worker import metrics
 from worker.database.connections import Connections, is_lost
-from worker.database.deadlock_log import DeadlockLog
+from worker.database.deadlock_log import DeadlockLog, TellDeadlock
 from worker.database.retry import DEADLOCK, DatabaseError, Kind, attempts
 from worker.settings import Settings
 
@@ -42,11 +43,13 @@ _running: ContextVar[str | None] = ContextVar("running", default=None)
 class Database:
     """The orders database: work in transactions, and single reads outside of them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell_deadlock: TellDeadlock | None = None) -> None:
+        """`tell_deadlock` is told of the deadlocks that were explained, besides the log."""
         self._settings = settings
         self._connections = Connections(settings)
         self.committed = asyncio.Event()  # set by each commit; cleared by whoever waits for one
-        self._deadlocks = DeadlockLog(lambda: Database(settings))  # on a connection outside of the pool
+        # On a connection outside of the pool.
+        self._deadlocks = DeadlockLog(lambda: Database(settings), tell_deadlock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,7 +78,11 @@ class Database:
         """
         if outer := _running.get():
             raise RuntimeError(f"{job} began a transaction inside that of {outer}; pass the open one on")
-        return await self._attempts(job, attempts_seconds)(self._attempt, work, job, isolation)
+        attempts = self._attempts(job, attempts_seconds)
+        try:
+            return await attempts(self._attempt, work, job, isolation)
+        finally:
+            metrics.ATTEMPTS.observe(attempts.statistics["attempt_number"], job)
 
     async def fetch(
         self, statement: Statement, parameters: Parameters, *, attempts_seconds: float | None = None
@@ -98,9 +105,10 @@ class Database:
             session = _Session(connection, self._settings.statement_seconds)
             token = _running.set(job)
             try:
-                await session.execute(_BEGIN[isolation], {})
-                result = await work(session)
-                await session.execute(_COMMIT, {})
+                with metrics.TRANSACTION_SECONDS.time(job):
+                    await session.execute(_BEGIN[isolation], {})
+                    result = await work(session)
+                    await session.execute(_COMMIT, {})
             except DatabaseError as error:
                 if error.code == DEADLOCK:
                     self._deadlocks.note(connection.thread_id(), job)
@@ -149,16 +157,19 @@ class _Session:
             raise self._failure
         self._busy = statement.name
         try:
-            async with asyncio.timeout(self._statement_seconds):
-                cursor = await self._connection.cursor(aiomysql.DictCursor)
-                await cursor.execute(statement.text, _encode(parameters))
-                while await cursor.nextset():
-                    pass
+            with metrics.STATEMENT_SECONDS.time(statement.name):
+                async with asyncio.timeout(self._statement_seconds):
+                    cursor = await self._connection.cursor(aiomysql.DictCursor)
+                    await cursor.execute(statement.text, _encode(parameters))
+                    while await cursor.nextset():
+                        pass
         except Exception as error:
             # uvloop says RuntimeError where a connection was reset
             reset = isinstance(error, RuntimeError) and is_lost(self._connection)
-            self._failure = DatabaseError(statement.name, error, Kind.OUTAGE if reset else None)
-            raise self._failure from error
+            self._failure = failure = DatabaseError(statement.name, error, Kind.OUTAGE if reset else None)
+            if failure.kind is Kind.CONFLICT:
+                metrics.CONFLICTS.labels(str(failure.code), statement.name).inc()
+            raise failure from error
         finally:
             self._busy = None
         yield cursor

@@ -22,6 +22,7 @@ from jobs.dead_letters import (
     page_of_dead_letters,
 )
 from jobs.transaction import Transaction
+from worker import metrics
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import printable
@@ -79,6 +80,7 @@ class DeadLetters:
             await _answer(self._redis.hset(self._hash, mapping=cast("Any", kept)))
             self.start()
         for letter in letters:
+            metrics.BURIED.labels(letter.job).inc()
             logger.error(
                 "buried", job=letter.job, job_id=letter.job_id, tries=letter.tries, error=letter.error,
                 show=f"lockstep dead show {letter.job_id}",

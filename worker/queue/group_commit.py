@@ -15,6 +15,7 @@ import structlog
 
 from jobs.orders import PlaceOrder, PlaceOutcome
 from jobs.place_orders import find_free
+from worker import metrics
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 from worker.queue import wire
@@ -100,7 +101,9 @@ class GroupCommit:
         return batch
 
     async def _run(self, batch: Sequence[_Share]) -> None:
-        results = iter(await self._place([order for share in batch for order in share.orders]))
+        orders = [order for share in batch for order in share.orders]
+        metrics.BATCH_ORDERS.observe(len(orders))
+        results = iter(await self._place(orders))
         for share in batch:
             share.answer(list(islice(results, len(share.orders))))
         self._in_flight -= 1

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from jobs.locks import lock_events
 from jobs.outbox import NextEvent, RecordedEvent, next_events, remove_published
 from jobs.transaction import Parameters, Row, Statement, Transaction
+from worker import metrics
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.queue.background import Background
@@ -139,6 +140,7 @@ class Relay:
     def _measure(self, ready: Iterable[NextEvent]) -> None:
         was_late = self.lag_seconds > LATE_SECONDS
         self.lag_seconds = max((event.age_microseconds for event in ready), default=0) / 1e6
+        metrics.OUTBOX_LAG_SECONDS.set(self.lag_seconds)
         is_late = self.lag_seconds > LATE_SECONDS
         if is_late and not was_late:
             logger.warning("events are late", lag_seconds=round(self.lag_seconds, 1))

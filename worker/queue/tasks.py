@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from jobs.orders import (
     ShipOrder,
 )
 from jobs.ship_order import ship_order
+from worker import metrics
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.errors import sentence
@@ -103,40 +105,41 @@ def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitab
         try:
             request = model.model_validate(payload.content)
         except ValidationError as error:
-            return _dump(Invalid(error=sentence(error)))
-        return _dump(await _lose_nothing(ctx, name, run_or_bury(ctx, request)))
+            return _answer(ctx, name, Invalid(error=sentence(error)))
+        return _answer(ctx, name, await _lose_nothing(ctx, name, run_or_bury(ctx, request)))
 
     return func(task, name=name)
 
 
 async def _place_orders(ctx: Context, payload: wire.Payload) -> list[dict[str, Any]] | dict[str, Any]:
     if not isinstance(payload.content, list) or not 1 <= len(payload.content) <= MAX_ORDERS:
-        return _dump(Invalid(error=f"{wire.PLACE_ORDERS} takes a list of 1 to {MAX_ORDERS} orders"))
+        error = f"{wire.PLACE_ORDERS} takes a list of 1 to {MAX_ORDERS} orders"
+        return _answer(ctx, wire.PLACE_ORDERS, Invalid(error=error))
     outcomes: list[Outcome | None] = []
     orders: list[PlaceOrder] = []
     for order in payload.content:
         try:
             orders.append(PlaceOrder.model_validate(order))
             outcomes.append(None)
-        except ValidationError as error:
-            outcomes.append(Invalid(error=sentence(error)))
+        except ValidationError as wrong:
+            outcomes.append(Invalid(error=sentence(wrong)))
     if sum(len(order.lines) for order in orders) > wire.MAX_BATCH_LINES:
-        return _dump(
-            Invalid(error=f"{wire.PLACE_ORDERS} takes {wire.MAX_BATCH_LINES} lines at most, over all orders")
-        )
+        error = f"{wire.PLACE_ORDERS} takes {wire.MAX_BATCH_LINES} lines at most, over all orders"
+        return _answer(ctx, wire.PLACE_ORDERS, Invalid(error=error))
     placed = iter(await _lose_nothing(ctx, wire.PLACE_ORDERS, _place_all(ctx, orders)))
-    return [_dump(outcome or next(placed)) for outcome in outcomes]
+    return _answers(ctx, wire.PLACE_ORDERS, [outcome or next(placed) for outcome in outcomes])
 
 
 async def _unreadable(ctx: Context, why: str, message: wire.Payload) -> dict[str, Any]:
     if message.content is None:
         logger.warning("unreadable", job_id=ctx["job_id"], error=why)
-        return _dump(Invalid(error=why))
+        return _answer(ctx, wire.UNREADABLE, Invalid(error=why))
     letter = dead_letter(
         ctx["job_id"], wire.UNREADABLE, b64encode(message.content).decode(), why, tries=ctx["job_try"]
     )
     await _lose_nothing(ctx, wire.UNREADABLE, ctx[DEAD_LETTERS_KEY].bury(letter))
-    return _dump(Dead(job_id=letter.job_id, error=f"{why}; it is kept as a dead letter"))
+    dead = Dead(job_id=letter.job_id, error=f"{why}; it is kept as a dead letter")
+    return _answer(ctx, wire.UNREADABLE, dead)
 
 
 FUNCTIONS: Final = [
@@ -162,6 +165,7 @@ async def _lose_nothing(ctx: Context, job: str, work: Awaitable[Result]) -> Resu
         async with asyncio.timeout(ctx[JOB_SECONDS_KEY]):
             return await work
     except (Exception, asyncio.CancelledError) as error:
+        metrics.DEFERRED.labels(job).inc()
         seconds = _defer_seconds(ctx["job_try"])
         logger.warning(
             "deferred",
@@ -201,5 +205,14 @@ def _defer_seconds(job_try: int) -> float:
     return random.uniform(0.5, 1.0) * min(OUTAGE_DEFER_SECONDS, 0.5 * 2.0 ** min(job_try, 10))  # noqa: S311  # jitter
 
 
-def _dump(outcome: Outcome) -> dict[str, Any]:
-    return outcome.model_dump(mode="json")
+def _answer(ctx: Context, job: str, outcome: Outcome) -> dict[str, Any]:
+    (answer,) = _answers(ctx, job, [outcome])
+    return answer
+
+
+def _answers(ctx: Context, job: str, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """What goes back to Redis; the job is over."""
+    metrics.count_outcomes(job, outcomes)
+    seconds = time.time() - ctx["enqueue_time"].timestamp()  # by the clock of who enqueued it
+    metrics.JOB_SECONDS.observe(max(0.0, seconds), job)
+    return [outcome.model_dump(mode="json") for outcome in outcomes]
