@@ -27,8 +27,13 @@ ReadRequest = Callable[[UUID, str], PlaceOrder | Unfit]
 class Work(NamedTuple):
     """What there is to do."""
 
-    staged: int
+    lag_microseconds: int | None  # of the oldest order that waits; None: none does
     overdue: int
+
+    @property
+    def staged(self) -> bool:
+        """Whether orders wait."""
+        return self.lag_microseconds is not None
 
 
 class Swept(NamedTuple):

@@ -21,6 +21,7 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.logs import set_up_logs
+from worker.probes import Health, serving
 from worker.queue import wire
 from worker.queue.connection import redis_settings as _redis_settings
 from worker.queue.connection import warn_of_eviction, what_is_wrong
@@ -78,6 +79,7 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
     set_up_logs(_settings.log_format, _settings.log_level)
     logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections, max_jobs=max_jobs)
     ctx[_OPEN_KEY] = stack = AsyncExitStack()
+    health = Health()
     ctx[JOB_SECONDS_KEY] = _settings.job_seconds
     database = Database(_settings, tell_deadlock=partial(keep_deadlock, ctx["redis"]))
     ctx[DATABASE_KEY] = await stack.enter_async_context(database)
@@ -93,10 +95,8 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
-    pulse = Pulse(ctx["redis"], dead_letters, kind)
     # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
-        pulse.stop,
         stream.close,
         relay.stop,
         dead_letters.stop,
@@ -104,9 +104,9 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
         intake.stop,
     ):
         stack.push_async_callback(end)
-    pulse.start()
-    await warn_of_eviction(ctx["redis"])
     try:
+        _show(Pulse(ctx["redis"], database, kind, health), health, stack)
+        await warn_of_eviction(ctx["redis"])
         await check_ready(database)
         if letters := await dead_letters.count():
             logger.warning("dead letters wait for somebody", letters=letters, show="lockstep dead list")
@@ -117,6 +117,14 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
     relay.start()
     intake.start()
     dead_letters.start()
+
+
+def _show(pulse: Pulse, health: Health, stack: AsyncExitStack) -> None:
+    """Tell what this worker does: to every process that asks Redis, and at the port of the settings."""
+    if _settings.metrics_port:
+        stack.enter_context(serving(_settings.metrics_host, _settings.metrics_port, health))
+    stack.push_async_callback(pulse.stop)
+    pulse.start()
 
 
 async def on_shutdown(ctx: dict[Any, Any]) -> None:

@@ -1,7 +1,7 @@
 """What this process counts: Prometheus reads it at /metrics, `worker.queue.vitals` tells it to every other process.
 
-Each is counted where it happens. Labels are names of jobs, statements and outcomes, never of orders, so that there are
-few of each. docs/operations.md says what they mean.
+Each is counted where it happens. Labels are names of tasks, statements and outcomes, never of orders, so that there are
+few of each. (`job` would be Prometheus's own.) docs/operations.md says what they mean.
 """
 
 import time
@@ -83,10 +83,10 @@ class Histogram(Collector):
         yield family
 
 
-JOB_SECONDS: Final = Histogram("lockstep_job_seconds", "From enqueue to the outcome of a job.", ["job"])
-OUTCOMES: Final = Counter("lockstep_outcomes_total", "Outcomes of requests.", ["job", "outcome", "reason"])
-DEFERRED: Final = Counter("lockstep_deferred_jobs_total", "Jobs put off for another try.", ["job"])
-BURIED: Final = Counter("lockstep_buried_jobs_total", "Jobs that became dead letters.", ["job"])
+JOB_SECONDS: Final = Histogram("lockstep_job_seconds", "From enqueue to the outcome of a job.", ["task"])
+OUTCOMES: Final = Counter("lockstep_outcomes_total", "Outcomes of requests.", ["task", "outcome", "reason"])
+DEFERRED: Final = Counter("lockstep_deferred_jobs_total", "Jobs put off for another try.", ["task"])
+BURIED: Final = Counter("lockstep_buried_jobs_total", "Jobs that became dead letters.", ["task"])
 DEAD_LETTERS: Final = Gauge("lockstep_dead_letters", "Dead letters that wait for somebody.")
 
 BATCH_ORDERS: Final = Histogram(
@@ -97,11 +97,11 @@ BATCH_ORDERS: Final = Histogram(
 ATTEMPTS: Final = Histogram(
     "lockstep_transaction_attempts",
     "Attempts until a transaction was committed or given up.",
-    ["job"],
+    ["task"],
     bounds=(1, 2, 3, 4, 5, 7, 10, 15, 20),
 )
 TRANSACTION_SECONDS: Final = Histogram(
-    "lockstep_transaction_seconds", "From the begin to the end of an attempt.", ["job"]
+    "lockstep_transaction_seconds", "From the begin to the end of an attempt.", ["task"]
 )
 STATEMENT_SECONDS: Final = Histogram(
     "lockstep_statement_seconds", "Of a statement; of a locking read, its wait for locks too.", ["statement"]
@@ -128,18 +128,16 @@ LOOP_LAG_SECONDS: Final = Histogram(
 )
 
 
-def count_outcomes(job: str, outcomes: Iterable[Outcome]) -> None:
+def count_outcomes(task: str, outcomes: Iterable[Outcome]) -> None:
     """Of a request of this name, or of all in a bulk job."""
-    kinds = Tally(
-        (outcome.status, outcome.reason if isinstance(outcome, Rejected) else "") for outcome in outcomes
-    )
-    for kind, number in kinds.items():
-        _outcomes(job, *kind).inc(number)
+    for outcome in outcomes:
+        reason = outcome.reason if isinstance(outcome, Rejected) else ""
+        _outcomes(task, outcome.status, reason).inc()
 
 
 @cache  # to look it up there costs more than to count
-def _outcomes(job: str, outcome: str, reason: str) -> Counter:
-    return OUTCOMES.labels(job, outcome, reason)
+def _outcomes(task: str, outcome: str, reason: str) -> Counter:
+    return OUTCOMES.labels(task, outcome, reason)
 
 
 def totals(counter: Counter, *labels: str) -> dict[str, int]:

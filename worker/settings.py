@@ -74,6 +74,15 @@ class Settings(BaseSettings):
         3600, ge=1, description="how long Redis keeps an outcome for its receipt"
     )
 
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="where a worker answers /metrics, /healthz and /readyz; 0: nowhere",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address that it answers at; 0.0.0.0 is any of the machine"
+    )
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the lowest level that is logged"

@@ -25,18 +25,16 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def supervise(processes: int, settings: Settings) -> int:
     """Run until SIGTERM or Ctrl-C; then stop all workers, and wait for them. The exit code: 1 if one did not end well."""
     set_up_logs(settings.log_format, settings.log_level)
-    return asyncio.run(_supervise(processes, settings.stop_seconds + KILL_SECONDS))
+    return asyncio.run(_supervise(processes, settings))
 
 
-async def _supervise(processes: int, kill_seconds: float) -> int:
+async def _supervise(processes: int, settings: Settings) -> int:
     stopping = asyncio.Event()
     for number in _SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     standard_input, _ = os.pipe()  # its other end is open for as long as this process lives, and in no other
-    workers = (
-        _keep_one(number, standard_input, stopping, kill_seconds) for number in range(1, processes + 1)
-    )
+    workers = (_keep_one(number, standard_input, stopping, settings) for number in range(1, processes + 1))
     ended_well = all(await asyncio.gather(*workers))
     logger.info("all workers have ended", ended_well=ended_well)
     return int(not ended_well)
@@ -52,7 +50,7 @@ def stop_with_supervisor(loop: asyncio.AbstractEventLoop) -> None:
     loop.add_reader(sys.stdin, stop)
 
 
-async def _keep_one(number: int, standard_input: int, stopping: asyncio.Event, kill_seconds: float) -> bool:
+async def _keep_one(number: int, standard_input: int, stopping: asyncio.Event, settings: Settings) -> bool:
     """Whether the last of the workers that had this number ended well when it was told to stop."""
     clock = asyncio.get_running_loop().time
     pause = FIRST_PAUSE_SECONDS
@@ -60,13 +58,13 @@ async def _keep_one(number: int, standard_input: int, stopping: asyncio.Event, k
         # In a session of its own: Ctrl-C reaches it through us alone.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "worker", "worker", "--supervised",
-            stdin=standard_input, start_new_session=True,
+            env={**os.environ, **_own_port(number, settings)}, stdin=standard_input, start_new_session=True,
         )  # fmt: skip
         began = clock()
         logger.info("worker starts", worker=number, pid=process.pid)
         code = await _ended(process, stopping)
         if code is None:
-            return await _stop(process, number, kill_seconds)
+            return await _stop(process, number, settings.stop_seconds + KILL_SECONDS)
         pause = FIRST_PAUSE_SECONDS if clock() - began > STEADY_SECONDS else pause
         logger.error(
             "worker has ended by itself",
@@ -80,6 +78,11 @@ async def _keep_one(number: int, standard_input: int, stopping: asyncio.Event, k
                 await stopping.wait()
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     return True
+
+
+def _own_port(number: int, settings: Settings) -> dict[str, str]:
+    """The first worker answers at the port of the settings, each other at the next one."""
+    return {"LOCKSTEP_METRICS_PORT": str(settings.metrics_port + number - 1)} if settings.metrics_port else {}
 
 
 async def _ended(process: asyncio.subprocess.Process, stopping: asyncio.Event) -> int | None:

@@ -14,7 +14,7 @@ from tests.integration.conftest import MakeWorker
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
-from worker.queue.dead_letters import DeadLetters
+from worker.probes import Health
 from worker.queue.vitals import FORGET_SECONDS, Pulse, Vitals, keep_deadlock, read_deadlock, read_vitals
 from worker.settings import Settings
 
@@ -24,7 +24,7 @@ WORKERS = "arq:queue:workers"
 @pytest.fixture
 async def pulse(redis: ArqRedis, database: Database) -> AsyncIterator[Pulse]:
     """Of a worker of this process; it beats when the test says so, unless it is started."""
-    made = Pulse(redis, DeadLetters(database, redis), "lockstep")
+    made = Pulse(redis, database, "lockstep", Health())
     yield made
     await made.stop()
 
@@ -81,7 +81,9 @@ async def test_a_worker_tells_it_again_and_again_until_it_is_stopped(pulse: Puls
     assert await told() == []
 
 
-async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(pulse: Pulse, redis: ArqRedis) -> None:
+async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(
+    pulse: Pulse, redis: ArqRedis, database: Database
+) -> None:
     await pulse.beat()
     (field,) = await hash_command(redis, "HKEYS")
     told = json.loads(await hash_command(redis, "HGET", field))
@@ -92,7 +94,7 @@ async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(pulse: Pulse
         "silent": False,
         "long dead": False,
     }
-    await Pulse(redis, pulse._dead_letters, "arq").beat()
+    await Pulse(redis, database, "arq", Health()).beat()
     assert {one.id for one in await read_vitals(redis, "arq:queue")} == {told["id"], "silent"}
 
 

@@ -120,6 +120,17 @@ class Database:
             return result
 
 
+class Look:
+    """Reads once, for those who look again and again: the next look is the next attempt."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
+        """Rows of one SELECT in autocommit."""
+        return await self._database.fetch(statement, parameters, attempts_seconds=0)
+
+
 class _Session:
     """Runs statements on one connection, one at a time, until the first that fails.
 

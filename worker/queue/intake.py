@@ -17,6 +17,7 @@ from jobs.locks import free_requests, lock_overdue, lock_staged
 from jobs.orders import Conflict, Dead, Invalid, PlaceOrder
 from jobs.sweep_intake import ReadRequest, Swept, Take, Unfit, find_work, sweep_intake
 from jobs.transaction import Row, Transaction
+from worker import metrics
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import LockstepError, sentence
@@ -87,6 +88,7 @@ class Intake:
     async def _sweep(self) -> float:
         await self._tell_redis()  # what an outage has left
         work = await find_work(self._database, self._overdue_seconds)
+        metrics.INTAKE_LAG_SECONDS.set((work.lag_microseconds or 0) / 1e6)
         now = asyncio.get_running_loop().time()
         look_for_lost = work.overdue and now >= self._look_for_lost_at
         if not (work.staged or look_for_lost):
@@ -135,6 +137,7 @@ class Intake:
     async def _tell_redis(self) -> int:
         orders, ended = self._swept
         if ended:
+            metrics.count_outcomes("sweep_intake", ended.values())
             outcomes = {str(order_id): outcome for order_id, outcome in ended.items()}
             await wire.answer(self._redis, outcomes, self._keep_outcome_seconds)
         new = (

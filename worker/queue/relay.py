@@ -5,7 +5,7 @@ committed, the stream knows the event when it comes again.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 
 from jobs.locks import lock_events
 from jobs.outbox import NextEvent, RecordedEvent, next_events, remove_published
-from jobs.transaction import Parameters, Row, Statement, Transaction
+from jobs.transaction import Transaction
 from worker import metrics
 from worker.database.retry import DatabaseError
-from worker.database.transactions import Database, Isolation
+from worker.database.transactions import Database, Isolation, Look
 from worker.queue.background import Background
 
 logger = structlog.get_logger()
@@ -42,16 +42,6 @@ class Stream(Protocol):
     async def publish(self, events: list[RecordedEvent]) -> int:
         """Publish each of these once, however often it is asked; how many were new."""
         ...
-
-
-class _Look:
-    """Reads once: the next look of the relay is the next attempt."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
-        return await self._database.fetch(statement, parameters, attempts_seconds=0)
 
 
 class Relay:
@@ -103,7 +93,7 @@ class Relay:
 
     async def relay_batch(self) -> float:
         """Publish the oldest events that no other relay has in hand; for how long to leave it at that."""
-        look = _Look(self._database)
+        look = Look(self._database)
         ready = await next_events(look, after=self._start(), size=MAX_EVENTS)
         self._measure(ready)
         self._is_empty = not ready

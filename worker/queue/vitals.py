@@ -14,12 +14,15 @@ from arq.connections import ArqRedis
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
 
+from jobs.dead_letters import count_dead_letters
 from worker import metrics
 from worker.database.deadlock_picture import draw
 from worker.database.deadlock_words import to_json
 from worker.database.deadlocks import Explanation
+from worker.database.transactions import Database, Look
+from worker.probes import DATABASE, REDIS, Health, watch_event_loop
 from worker.queue.background import Background
-from worker.queue.dead_letters import DeadLetters
+from worker.queue.dead_letters import SUFFIX as DEAD_SUFFIX
 from worker.queue.wire import QUEUE_ERRORS
 
 logger = structlog.get_logger()
@@ -60,8 +63,8 @@ class Vitals(_Read):
     alive: bool = True  # whoever reads it is told
 
     outcomes: dict[str, int]  # `placed`, `rejected:insufficient_stock`, …
-    deferred: dict[str, int]  # by job: put off for another try
-    buried: dict[str, int]  # by job
+    deferred: dict[str, int]  # by task: put off for another try
+    buried: dict[str, int]  # by task
     conflicts: dict[str, int]  # `1213:lock_stock`: code and statement
     latency: Histogram  # of jobs, in seconds from enqueue to outcome
     batch: Histogram  # orders that shared a transaction
@@ -89,22 +92,25 @@ class KeptDeadlock(_Read):
 
 
 class Pulse:
-    """Tells what this process has counted, until it is stopped; no outage ends it."""
+    """Tells what this process has counted, and notes who answers, until it is stopped; no outage ends it."""
 
-    def __init__(self, redis: ArqRedis, dead_letters: DeadLetters, kind: Kind) -> None:
+    def __init__(self, redis: ArqRedis, database: Database, kind: Kind, health: Health) -> None:
         self._redis = redis
+        self._look = Look(database)
+        self._health = health
         self._queue = redis.default_queue_name
         self._workers = self._queue + WORKERS_SUFFIX
-        self._dead_letters = dead_letters
         host, pid, started_at = gethostname(), os.getpid(), time.time()
         self._about: dict[str, Any] = {
             "id": f"{host}:{pid}:{started_at:.0f}", "kind": kind, "host": host, "pid": pid,
             "started_at": started_at,
         }  # fmt: skip
+        self._letters_in_database = 0
         self._forget_at = 0.0
         self._tasks = [
             Background(partial(_repeat, self.beat, BEAT_SECONDS)),
-            Background(partial(_repeat, self._count_dead_letters, LOOK_SECONDS)),
+            Background(partial(_repeat, self._look_at_the_database, LOOK_SECONDS)),
+            Background(partial(watch_event_loop, health)),
         ]
 
     def start(self) -> None:
@@ -127,13 +133,16 @@ class Pulse:
             pipe.time()
             pipe.zcard(self._queue)
             pipe.zrangebyscore(self._queue, "(0", "+inf", start=0, num=1, withscores=True)
-            (seconds, microseconds), jobs, oldest = await pipe.execute()
+            pipe.hlen(self._queue + DEAD_SUFFIX)
+            (seconds, microseconds), jobs, oldest, letters_in_redis = await pipe.execute()
             now = seconds + microseconds / 1e6
+            metrics.DEAD_LETTERS.set(self._letters_in_database + letters_in_redis)
             metrics.QUEUE_JOBS.set(jobs)
             metrics.QUEUE_OLDEST_SECONDS.set(max(0.0, now - oldest[0][1] / 1000) if oldest else 0.0)
             vitals = Vitals(at=now, **self._about, **_counted())
             pipe.hset(self._workers, vitals.id, vitals.model_dump_json(exclude={"alive"}))
             await pipe.execute()
+        self._health.answered(REDIS)
         if now >= self._forget_at:
             await self._forget_the_dead(now)
             self._forget_at = now + FORGET_SECONDS
@@ -148,8 +157,9 @@ class Pulse:
                 pipe.hdel(self._workers, *dead)
                 await pipe.execute()
 
-    async def _count_dead_letters(self) -> None:
-        metrics.DEAD_LETTERS.set(await self._dead_letters.count())
+    async def _look_at_the_database(self) -> None:
+        self._letters_in_database = await count_dead_letters(self._look)
+        self._health.answered(DATABASE)
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], rest_seconds: float) -> None:
@@ -164,8 +174,8 @@ async def _repeat(work: Callable[[], Awaitable[None]], rest_seconds: float) -> N
 def _counted() -> dict[str, Any]:
     return {
         "outcomes": metrics.totals(metrics.OUTCOMES, "outcome", "reason"),
-        "deferred": metrics.totals(metrics.DEFERRED, "job"),
-        "buried": metrics.totals(metrics.BURIED, "job"),
+        "deferred": metrics.totals(metrics.DEFERRED, "task"),
+        "buried": metrics.totals(metrics.BURIED, "task"),
         "conflicts": metrics.totals(metrics.CONFLICTS, "code", "statement"),
         "latency": _histogram(metrics.JOB_SECONDS),
         "batch": _histogram(metrics.BATCH_ORDERS),

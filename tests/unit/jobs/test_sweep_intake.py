@@ -97,5 +97,10 @@ async def test_a_request_that_is_no_order_is_buried_and_its_neighbours_go_on() -
 
 
 async def test_one_question_tells_what_there_is_to_do() -> None:
-    reader = RecordingTransaction({"work_for_a_sweep": [{"staged": 1, "overdue": 0}]})
-    assert await find_work(reader, 60) == Work(staged=1, overdue=0)
+    reader = RecordingTransaction({"work_for_a_sweep": [{"lag_microseconds": 5, "overdue": 0}]})
+    assert await find_work(reader, 60) == Work(lag_microseconds=5, overdue=0)
+
+
+def test_an_order_that_was_staged_in_this_moment_waits_as_well() -> None:
+    assert Work(lag_microseconds=0, overdue=0).staged
+    assert not Work(lag_microseconds=None, overdue=0).staged

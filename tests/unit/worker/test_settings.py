@@ -335,5 +335,11 @@ def test_the_readme_tells_every_setting_and_its_default(name: str) -> None:
         if field.default is None or field.is_required()
         else f" {field.default}".replace(" text", " `text`").replace(" info", " `info`")
     )
-    default = f" `{field.default}`" if name in {"queue_name", "events_stream"} else default
+    default = f" `{field.default}`" if name in {"queue_name", "events_stream", "metrics_host"} else default
     assert f"| `LOCKSTEP_{name.upper()}` |{default} |" in readme
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_is_none_is_refused(port: str, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LOCKSTEP_METRICS_PORT", port)
+    assert refusal().startswith(f"LOCKSTEP_METRICS_PORT is '{port}': Input should be ")
