@@ -58,10 +58,10 @@ def order_lines(rows: Iterable[tuple[str, Iterable[tuple[int, int, int]]]]) -> s
     )
 
 
-def events(rows: Iterable[tuple[str, str, str]]) -> str:
+def events(rows: Iterable[tuple[str, str, str, None]]) -> str:
     """Rows of `insert_events`."""
-    return "INSERT INTO outbox (order_id, kind, body, recorded_at) VALUES " + ",".join(  # noqa: S608  # hex and _text
-        f"(x'{order_id}','{kind}',{_text(body)},{_NOW})" for order_id, kind, body in rows
+    return "INSERT INTO outbox (order_id, kind, body, recorded_at, traceparent) VALUES " + ",".join(  # noqa: S608  # hex and _text
+        f"(x'{order_id}','{kind}',{_text(body)},{_NOW},NULL)" for order_id, kind, body, _ in rows
     )
 
 

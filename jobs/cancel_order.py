@@ -31,7 +31,9 @@ async def read_taken(reader: Reader, order_id: UUID) -> Taken | NotFound | Rejec
     return Taken(order, await reader.fetch(_ORDERS["lines_of_order"], {"order_id": order_id.hex}))
 
 
-async def cancel_order(transaction: Transaction, taken: Taken) -> Cancelled | AlreadyShipped | NotFound:
+async def cancel_order(
+    transaction: Transaction, taken: Taken, *, traceparent: str | None = None
+) -> Cancelled | AlreadyShipped | NotFound:
     """Give back what the order took, unless it is shipped, cancelled before, or purged. May run again."""
     order_id = taken.order.order_id
     await lock_customers(transaction, [taken.order.customer_id])
@@ -44,9 +46,8 @@ async def cancel_order(transaction: Transaction, taken: Taken) -> Cancelled | Al
     outcome = Cancelled(order_id=order_id)
     if status == "placed":
         await _give_back(transaction, taken)
-        await record_events(
-            transaction, [Event(order_id, "order.cancelled", outcome.model_dump(mode="json"))]
-        )
+        event = Event(order_id, "order.cancelled", outcome.model_dump(mode="json"), traceparent)
+        await record_events(transaction, [event])
     return outcome
 
 

@@ -26,6 +26,7 @@ class Event(NamedTuple):
     order_id: UUID
     kind: str
     body: dict[str, Any]
+    traceparent: str | None = None
 
 
 class NextEvent(NamedTuple):
@@ -44,6 +45,7 @@ class RecordedEvent(NamedTuple):
     kind: str
     body: dict[str, Any]
     recorded_at: str
+    traceparent: str | None = None
 
     def told(self) -> dict[str, Any]:
         """The body for whoever reads events: with names in its lines.
@@ -58,7 +60,10 @@ class RecordedEvent(NamedTuple):
 
 async def record_events(transaction: Transaction, events: Iterable[Event]) -> None:
     """Add events to the outbox, in their order."""
-    rows = [(event.order_id.hex, event.kind, orjson.dumps(event.body).decode()) for event in events]
+    rows = [
+        (event.order_id.hex, event.kind, orjson.dumps(event.body).decode(), event.traceparent)
+        for event in events
+    ]
     await transaction.execute(_OUTBOX["insert_events"], {"events": rows})
 
 

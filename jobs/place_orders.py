@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +21,15 @@ LineRow = tuple[int, int, int]  # product, quantity, unit price in cents
 
 
 async def place_orders(
-    transaction: Transaction, orders: Sequence[PlaceOrder], *, staged: Collection[UUID] = ()
+    transaction: Transaction,
+    orders: Sequence[PlaceOrder],
+    *,
+    staged: Collection[UUID] = (),
+    traceparents: Mapping[UUID, str] = MappingProxyType({}),
 ) -> list[Placed | Rejected]:
     """Decide and record orders that have different ids, in the order they came; `staged` are no longer staged then.
 
-    May run again from its start. A duplicate-key error of the transaction means that one of
+    `traceparents` go into the events of those orders that have one. May run again from its start. A duplicate-key error of the transaction means that one of
     the ids is known already: ask `known_outcomes`.
     """
     customers = await lock_customers(transaction, (order.customer_id for order in orders))
@@ -41,7 +46,8 @@ async def place_orders(
         await transaction.execute(_ORDERS["insert_order_lines"], {"lines": sold})
         await transaction.execute(_MOVE_STOCK, {"moves": _stock_moves(order for order, _ in placed)})
         await transaction.execute(_MOVE_BALANCES, {"moves": _balance_moves(placed)})
-    await record_events(transaction, (_event(order, outcome, lines) for order, outcome in decided))
+    events = (_event(order, outcome, lines, traceparents.get(order.order_id)) for order, outcome in decided)
+    await record_events(transaction, events)
     if staged:
         await end_staged(transaction, staged)
     return outcomes
@@ -89,8 +95,13 @@ def _balance_moves(placed: Iterable[tuple[PlaceOrder, Placed]]) -> list[tuple[in
     return sorted(owed.items())
 
 
-def _event(order: PlaceOrder, outcome: Placed | Rejected, lines: Mapping[UUID, list[LineRow]]) -> Event:
+def _event(
+    order: PlaceOrder,
+    outcome: Placed | Rejected,
+    lines: Mapping[UUID, list[LineRow]],
+    traceparent: str | None,
+) -> Event:
     body = outcome.model_dump(mode="json") | {"customer_id": order.customer_id}
     if isinstance(outcome, Placed):
         body["lines"] = lines[order.order_id]
-    return Event(order.order_id, f"order.{outcome.status}", body)
+    return Event(order.order_id, f"order.{outcome.status}", body, traceparent)

@@ -9,7 +9,9 @@ from jobs.transaction import Transaction, load_statements
 _SET_ORDER_STATUS = load_statements("orders.sql")["set_order_status"]
 
 
-async def ship_order(transaction: Transaction, order: KnownOrder) -> Shipped | AlreadyCancelled | NotFound:
+async def ship_order(
+    transaction: Transaction, order: KnownOrder, *, traceparent: str | None = None
+) -> Shipped | AlreadyCancelled | NotFound:
     """Mark the order as shipped, unless it is cancelled, shipped before, or purged. May run again."""
     status = await lock_order(transaction, order.order_id)
     if status is None:
@@ -20,6 +22,6 @@ async def ship_order(transaction: Transaction, order: KnownOrder) -> Shipped | A
     if status == "placed":
         shipped = {"order_id": order.order_id.hex, "status": "shipped"}
         await transaction.execute(_SET_ORDER_STATUS, shipped)
-        event = Event(order.order_id, "order.shipped", outcome.model_dump(mode="json"))
+        event = Event(order.order_id, "order.shipped", outcome.model_dump(mode="json"), traceparent)
         await record_events(transaction, [event])
     return outcome

@@ -62,7 +62,7 @@ SELECT LOWER(HEX(orders.order_id)) AS order_id, orders.customer_id, orders.statu
 WITH wanted AS (
   SELECT event_id FROM JSON_TABLE(%(event_ids)s, '$[*]' COLUMNS (event_id BIGINT UNSIGNED PATH '$')) AS ids
 )
-SELECT COUNT(*) AS found, JSON_ARRAYAGG(JSON_ARRAY(outbox.event_id, HEX(outbox.order_id), outbox.kind, JSON_EXTRACT(outbox.body, '$'), outbox.recorded_at)) AS locked
+SELECT COUNT(*) AS found, JSON_ARRAYAGG(JSON_ARRAY(outbox.event_id, HEX(outbox.order_id), outbox.kind, JSON_EXTRACT(outbox.body, '$'), outbox.recorded_at, outbox.traceparent)) AS locked
   FROM wanted STRAIGHT_JOIN outbox FORCE INDEX (PRIMARY) ON outbox.event_id = wanted.event_id
    FOR UPDATE SKIP LOCKED
 

@@ -1,11 +1,12 @@
 -- name: insert_events
 -- One event an outcome, in the order of the array.
-INSERT INTO outbox (order_id, kind, body, recorded_at)
-SELECT UNHEX(order_id), kind, body, UTC_TIMESTAMP(6)
+INSERT INTO outbox (order_id, kind, body, recorded_at, traceparent)
+SELECT UNHEX(order_id), kind, body, UTC_TIMESTAMP(6), traceparent
   FROM JSON_TABLE(%(events)s, '$[*]' COLUMNS (
-         order_id CHAR(32)    PATH '$[0]',
-         kind     VARCHAR(32) PATH '$[1]',
-         body     TEXT        CHARACTER SET utf8mb4 PATH '$[2]'
+         order_id    CHAR(32)    PATH '$[0]',
+         kind        VARCHAR(32) PATH '$[1]',
+         body        TEXT        CHARACTER SET utf8mb4 PATH '$[2]',
+         traceparent CHAR(55)    PATH '$[3]'
        )) AS happened
 
 -- name: next_events

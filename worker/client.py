@@ -4,7 +4,7 @@ Needs Redis alone: no settings are read, and no database driver is imported.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Any
@@ -15,6 +15,7 @@ from arq.constants import default_queue_name
 
 from jobs.intake import stage
 from jobs.orders import MAX_ORDERS, CancelOrder, Line, PlaceOrder, Restock, ShipOrder
+from worker import tracing
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.queue.connection import open_queue
@@ -84,14 +85,15 @@ class OrderClient:
         Calls that wait for Redis at the same time share one round trip, and a job of up to 100 orders. An order that
         is staged is accepted also while Redis is away: a worker enqueues it later.
         """
-        message = wire.placing(order)
-        await self._stage([order])
-        try:
-            return await self._ask(message, alone=False)
-        except _UNSENT:
-            if self._commit is None:
-                raise
-            return Receipt(message, Sent(message.job_id, None, known=False), self._sender, self._results)
+        with tracing.span(f"send {wire.PLACE_ORDER}", "PRODUCER", order_id=str(order.order_id)):
+            message = wire.placing(order)
+            await self._stage([order])
+            try:
+                return await self._ask(message, alone=False)
+            except _UNSENT:
+                if self._commit is None:
+                    raise
+                return Receipt(message, Sent(message.job_id, None, known=False), self._sender, self._results)
 
     async def place_many(
         self, orders: Iterable[PlaceOrder] | AsyncIterable[PlaceOrder], *, chunk: int = 100
@@ -107,28 +109,20 @@ class OrderClient:
         async for trip in grouped(groups, most_jobs, lambda group: sum(map(_lines, group))):
             while await self.queued() * chunk >= self._max_queued:
                 await asyncio.sleep(POLL_SECONDS)
-            await self._stage(chain.from_iterable(trip))
-            jobs = [[wire.placing(order) for order in group] for group in trip]
-            try:
-                sent = await send(self._redis, jobs)
-            except _UNSENT:
-                if self._commit is None:
-                    raise
-                sent = [Sent(message.job_id, None, known=False) for message in chain.from_iterable(jobs)]
-            for message, where in zip(chain.from_iterable(jobs), sent, strict=True):
-                yield Receipt(message, where, self._sender, self._results)
+            for receipt in await self._place_trip(trip):
+                yield receipt
 
     async def cancel(self, order_id: UUID) -> Receipt:
         """Enqueue the cancellation of an order."""
-        return await self._ask(_message(wire.CANCEL_ORDER, CancelOrder(order_id=order_id)))
+        return await self._request(wire.CANCEL_ORDER, CancelOrder(order_id=order_id))
 
     async def ship(self, order_id: UUID) -> Receipt:
         """Enqueue the shipping of an order."""
-        return await self._ask(_message(wire.SHIP_ORDER, ShipOrder(order_id=order_id)))
+        return await self._request(wire.SHIP_ORDER, ShipOrder(order_id=order_id))
 
     async def restock(self, request: Restock) -> Receipt:
         """Enqueue new stock. Do it again as often as you like: its id counts once."""
-        return await self._ask(_message(wire.RESTOCK, request))
+        return await self._request(wire.RESTOCK, request)
 
     async def queued(self) -> int:
         """How many jobs wait or run."""
@@ -138,6 +132,27 @@ class OrderClient:
         if self._commit is not None:
             await self._commit(*stage(orders, at_once=True))
 
+    async def _place_trip(self, trip: Sequence[Sequence[PlaceOrder]]) -> list[Receipt]:
+        """Jobs of one round trip."""
+        with tracing.span(f"send {wire.PLACE_ORDERS}", "PRODUCER", jobs=len(trip)):
+            await self._stage(chain.from_iterable(trip))
+            jobs = [[wire.placing(order) for order in group] for group in trip]
+            messages = list(chain.from_iterable(jobs))
+            try:
+                sent = await send(self._redis, jobs)
+            except _UNSENT:
+                if self._commit is None:
+                    raise
+                sent = [Sent(message.job_id, None, known=False) for message in messages]
+        places = zip(messages, sent, strict=True)
+        return [Receipt(message, where, self._sender, self._results) for message, where in places]
+
+    async def _request(self, task: str, request: CancelOrder | ShipOrder | Restock) -> Receipt:
+        with tracing.span(f"send {task}", "PRODUCER"):
+            # A job id of its own: what was asked before may have another answer now.
+            content = request.model_dump(mode="json")
+            return await self._ask(wire.Message(task, uuid4().hex, content, tracing.current()))
+
     async def _ask(self, message: wire.Message, *, alone: bool = True) -> Receipt:
         sent = await self._sender.send(message, alone=alone)
         return Receipt(message, sent, self._sender, self._results)
@@ -145,11 +160,6 @@ class OrderClient:
 
 def _lines(order: PlaceOrder) -> int:
     return len(order.lines)
-
-
-def _message(task: str, request: CancelOrder | ShipOrder | Restock) -> wire.Message:
-    # A job id of its own: what was asked before may have another answer now.
-    return wire.Message(task, uuid4().hex, request.model_dump(mode="json"))
 
 
 async def _each(orders: Iterable[PlaceOrder] | AsyncIterable[PlaceOrder]) -> AsyncIterator[PlaceOrder]:

@@ -16,6 +16,7 @@ import uvloop
 from arq.worker import get_kwargs
 from redis.exceptions import RedisError
 
+from worker import tracing
 from worker.database.migrations import check_ready
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
@@ -79,7 +80,7 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
     set_up_logs(_settings.log_format, _settings.log_level)
     logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections, max_jobs=max_jobs)
     ctx[_OPEN_KEY] = stack = AsyncExitStack()
-    health = Health()
+    health = _show_what_is_asked_for(stack)
     ctx[JOB_SECONDS_KEY] = _settings.job_seconds
     database = Database(_settings, tell_deadlock=partial(keep_deadlock, ctx["redis"]))
     ctx[DATABASE_KEY] = await stack.enter_async_context(database)
@@ -95,8 +96,10 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
+    pulse = Pulse(ctx["redis"], database, kind, health)
     # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
+        pulse.stop,
         stream.close,
         relay.stop,
         dead_letters.stop,
@@ -104,9 +107,9 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
         intake.stop,
     ):
         stack.push_async_callback(end)
+    pulse.start()
+    await warn_of_eviction(ctx["redis"])
     try:
-        _show(Pulse(ctx["redis"], database, kind, health), health, stack)
-        await warn_of_eviction(ctx["redis"])
         await check_ready(database)
         if letters := await dead_letters.count():
             logger.warning("dead letters wait for somebody", letters=letters, show="lockstep dead list")
@@ -119,12 +122,17 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
     dead_letters.start()
 
 
-def _show(pulse: Pulse, health: Health, stack: AsyncExitStack) -> None:
-    """Tell what this worker does: to every process that asks Redis, and at the port of the settings."""
-    if _settings.metrics_port:
-        stack.enter_context(serving(_settings.metrics_host, _settings.metrics_port, health))
-    stack.push_async_callback(pulse.stop)
-    pulse.start()
+def _show_what_is_asked_for(stack: AsyncExitStack) -> Health:
+    """Metrics at a port, and traces. What cannot be had ends the worker: nobody would notice until it is needed."""
+    health = Health()
+    try:
+        if _settings.metrics_port:
+            stack.enter_context(serving(_settings.metrics_host, _settings.metrics_port, health))
+        if _settings.tracing:
+            stack.push_async_callback(asyncio.to_thread, tracing.set_up("lockstep-worker"))
+    except LockstepError as error:
+        sys.exit(f"lockstep: {error}")
+    return health
 
 
 async def on_shutdown(ctx: dict[Any, Any]) -> None:

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="the address that it answers at; 0.0.0.0 is any of the machine"
     )
+    tracing: bool = Field(
+        False,
+        description="trace by OpenTelemetry (the extra `tracing`); its own OTEL_ variables say where to",
+    )
+
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the lowest level that is logged"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any, Final
 from uuid import UUID
@@ -10,26 +11,27 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.outbox import RecordedEvent
+from worker import tracing
 from worker.queue.connection import connection_pool
 
 REMEMBER_SECONDS: Final = 3600  # how long an event that was published is known: 8 bytes each
 _PAGE: Final = 512  # ids in one set: Redis packs sets of integers up to this size
-_FIELDS: Final = 5  # of an entry, each a name and a value
 
 # Each event is added unless its mark is in the set of its page, and marked after that: a script that fails half-way
 # stays done so far. An id alone is no mark: a database that was restored gives the same ids to other events, and those
 # must not be lost.
 _PUBLISH: Final = """
-local stream, kept, remember_seconds, fields = KEYS[1], ARGV[1], ARGV[2], 2 * tonumber(ARGV[3])
-local published = 0
-for i = 4, #ARGV, fields + 2 do
-  local page, mark = stream .. ':published:' .. ARGV[i], ARGV[i + 1]
+local stream, kept, remember_seconds = KEYS[1], ARGV[1], ARGV[2]
+local published, i = 0, 3
+while i <= #ARGV do
+  local page, mark, last = stream .. ':published:' .. ARGV[i], ARGV[i + 1], i + 2 + ARGV[i + 2]
   if redis.call('SISMEMBER', page, mark) == 0 then
-    redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', unpack(ARGV, i + 2, i + 1 + fields))
+    redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', unpack(ARGV, i + 3, last))
     redis.call('SADD', page, mark)
     redis.call('EXPIRE', page, remember_seconds)
     published = published + 1
   end
+  i = last + 1
 end
 return published
 """
@@ -50,9 +52,12 @@ class EventStream:
 
         One atomic step. Where it fails it may have been done all the same, so do it again.
         """
-        arguments = [argument for event in events for argument in (*_mark(event), *_entry(event))]
-        published = await self._publish([self._name], [self._kept, REMEMBER_SECONDS, _FIELDS, *arguments])
-        return int(published)
+        with ExitStack() as spans:
+            arguments: list[Any] = [self._kept, REMEMBER_SECONDS]
+            for event in events:
+                entry = _entry(event, _traced(event, spans))
+                arguments += [*_mark(event), len(entry), *entry]
+            return int(await self._publish([self._name], arguments))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,11 +80,20 @@ def _mark(event: RecordedEvent) -> tuple[int, int]:
     return event.event_id // _PAGE, int.from_bytes(digest, signed=True)
 
 
-def _entry(event: RecordedEvent) -> tuple[Any, ...]:
-    return (
+def _traced(event: RecordedEvent, spans: ExitStack) -> str | None:
+    """What whoever reads the event goes on with."""
+    if event.traceparent is None:
+        return None
+    publishing = tracing.span(f"publish {event.kind}", "PRODUCER", parent=event.traceparent)
+    return spans.enter_context(publishing)
+
+
+def _entry(event: RecordedEvent, traceparent: str | None) -> list[Any]:
+    entry = [
         "event_id", event.event_id,
         "kind", event.kind,
         "order_id", str(UUID(event.order_id)),
         "body", orjson.dumps(event.told()),
         "recorded_at", f"{event.recorded_at.replace(' ', 'T')}Z",
-    )  # fmt: skip
+    ]  # fmt: skip
+    return [*entry, "traceparent", traceparent] if traceparent else entry

@@ -5,17 +5,19 @@ thousand each few hundred cost one commit.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from jobs.orders import PlaceOrder, PlaceOutcome
 from jobs.place_orders import find_free
-from worker import metrics
+from worker import metrics, tracing
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 from worker.queue import wire
@@ -32,6 +34,7 @@ MAX_SHARE: Final = 100
 MAX_SHARE_LINES: Final = wire.MAX_BATCH_LINES // 5
 
 Results = list[PlaceOutcome | Exception]
+Traceparents = Mapping[UUID, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +44,7 @@ class _Share:
     orders: Sequence[PlaceOrder]
     lines: int
     results: asyncio.Future[Results]
+    traceparent: str | None
 
     def answer(self, results: Results) -> None:
         if not self.results.done():
@@ -64,9 +68,11 @@ class GroupCommit:
         The caller may be cancelled: its orders that are in no transaction yet are left out, and nobody else notices.
         """
         loop = asyncio.get_running_loop()
-        shares = [_Share(*page, loop.create_future()) for page in _pages(orders)]
+        traceparent = tracing.current()
+        shares = [_Share(*page, loop.create_future(), traceparent) for page in _pages(orders)]
         self._waiting += shares
-        loop.call_soon(self._start)  # after all that come in this moment
+        # After all that come in this moment. A batch is in the context of none of those that it serves.
+        loop.call_soon(self._start, context=Context())
         pages = await asyncio.gather(*(share.results for share in shares))
         return [*chain.from_iterable(pages)]
 
@@ -103,17 +109,29 @@ class GroupCommit:
     async def _run(self, batch: Sequence[_Share]) -> None:
         orders = [order for share in batch for order in share.orders]
         metrics.BATCH_ORDERS.observe(len(orders))
-        results = iter(await self._place(orders))
+        traceparents = {
+            order.order_id: share.traceparent
+            for share in batch
+            if share.traceparent
+            for order in share.orders
+        }
+        links = dict.fromkeys(traceparents.values())
+        with tracing.span("group commit", "INTERNAL", links=links, orders=len(orders)):
+            results = iter(await self._place(orders, traceparents))
         for share in batch:
             share.answer(list(islice(results, len(share.orders))))
         self._in_flight -= 1
         self._start()
 
-    async def _place(self, orders: Sequence[PlaceOrder]) -> Results:
+    async def _place(self, orders: Sequence[PlaceOrder], traceparents: Traceparents) -> Results:
         """Together, if they can be: else without those that cannot."""
         try:
             placed = place_once(
-                self._database, orders, job=wire.PLACE_ORDERS, attempts_seconds=self._batch_seconds
+                self._database,
+                orders,
+                job=wire.PLACE_ORDERS,
+                attempts_seconds=self._batch_seconds,
+                traceparents=traceparents,
             )
             return [*await placed]
         except Exception as error:  # noqa: BLE001  # it is raised to the jobs whose orders it concerns
@@ -122,11 +140,16 @@ class GroupCommit:
                 return [error] * len(orders)
             logger.warning("batch fails", orders=len(orders), error=f"{type(error).__name__}: {error}")
             if kind is Kind.CONFLICT:
-                return await self._place_free(orders, error)
+                return await self._place_free(orders, traceparents, error)
             half = len(orders) // 2
-            return await self._place(orders[:half]) + await self._place(orders[half:])
+            return [
+                *await self._place(orders[:half], traceparents),
+                *await self._place(orders[half:], traceparents),
+            ]
 
-    async def _place_free(self, orders: Sequence[PlaceOrder], conflict: Exception) -> Results:
+    async def _place_free(
+        self, orders: Sequence[PlaceOrder], traceparents: Traceparents, conflict: Exception
+    ) -> Results:
         """Only those for which nobody holds a row: the others are for a later try."""
         try:
             free = await self._database.transact(
@@ -136,9 +159,8 @@ class GroupCommit:
             return [error] * len(orders)
         if all(free):  # it is no row of theirs, or it is free by now
             return [conflict] * len(orders)
-        placed = iter(
-            await self._place([order for order, is_free in zip(orders, free, strict=True) if is_free])
-        )
+        free_orders = [order for order, is_free in zip(orders, free, strict=True) if is_free]
+        placed = iter(await self._place(free_orders, traceparents))
         return [next(placed) if is_free else conflict for is_free in free]
 
 

@@ -6,6 +6,7 @@ it to read what the first delivery came to. A commit whose answer was lost is fo
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from uuid import UUID
 
 from jobs.intake import find_staged, stage_orders
@@ -21,7 +22,12 @@ Key = tuple[UUID, str]  # an order id, and the content under it
 
 
 async def place_once(
-    database: Database, orders: Sequence[PlaceOrder], *, job: str, attempts_seconds: float | None = None
+    database: Database,
+    orders: Sequence[PlaceOrder],
+    *,
+    job: str,
+    attempts_seconds: float | None = None,
+    traceparents: Mapping[UUID, str] = MappingProxyType({}),
 ) -> list[PlaceOutcome]:
     """One outcome an order, in the order of the arguments, which may hold an id more than once.
 
@@ -35,7 +41,8 @@ async def place_once(
         for order in waiting.values():
             first.setdefault(order.order_id, order)
         pending = list(first.values())
-        work = partial(place_orders, orders=pending, staged=all_staged & first.keys())
+        staged = all_staged & first.keys()
+        work = partial(place_orders, orders=pending, staged=staged, traceparents=traceparents)
         try:
             placed = await database.transact(work, job=job, attempts_seconds=attempts_seconds)
         except DatabaseError as error:

@@ -44,7 +44,9 @@ def _join(group: Sequence[wire.Message]) -> tuple[wire.Message, list[Sent]]:
     if len(distinct) == 1:
         job = group[0]
     else:
+        traces = [message.traceparent for message in distinct.values()]
         job = wire.bulk([message.payload for message in distinct.values()])
+        job = job._replace(traceparent=traces[0] if len(set(traces)) == 1 else traces)
         positions = {key: position for position, key in enumerate(distinct)}
     places = []
     for key in packed:

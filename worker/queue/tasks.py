@@ -5,7 +5,9 @@ import random
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -25,13 +27,13 @@ from jobs.orders import (
     ShipOrder,
 )
 from jobs.ship_order import ship_order
-from worker import metrics
+from worker import metrics, tracing
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.errors import sentence
 from worker.queue import wire
 from worker.queue.dead_letters import A_BUG, dead_letter
-from worker.queue.group_commit import GroupCommit
+from worker.queue.group_commit import GroupCommit, Results
 from worker.queue.idempotency import restock_once
 
 logger = structlog.get_logger()
@@ -56,9 +58,11 @@ async def _place_order(ctx: Context, order: PlaceOrder) -> Outcome:
     return outcome
 
 
-async def _place_all(ctx: Context, orders: list[PlaceOrder]) -> list[Outcome]:
+async def _place_all(
+    ctx: Context, orders: list[PlaceOrder], traceparents: Sequence[str | None]
+) -> list[Outcome]:
     """The orders of a bulk job: one that nobody can place is buried by itself, under its own id."""
-    results = await _group_commit(ctx).place_each(orders)
+    results = await _place_traced(ctx, orders, traceparents)
     for result in results:
         if isinstance(result, Exception) and _is_transient(result):
             raise result
@@ -71,12 +75,28 @@ async def _place_all(ctx: Context, orders: list[PlaceOrder]) -> list[Outcome]:
     return [next(dead) if isinstance(result, Exception) else result for result in results]
 
 
+async def _place_traced(
+    ctx: Context, orders: list[PlaceOrder], traceparents: Sequence[str | None]
+) -> Results:
+    """Together; in a span for each order where each comes from a trace of its own, since they share a job by chance."""
+
+    async def place(part: list[PlaceOrder], traceparent: str | None) -> Results:
+        with _span(ctx, wire.PLACE_ORDERS, traceparent):
+            return await _group_commit(ctx).place_each(part)
+
+    if len(set(traceparents)) == 1:
+        return await place(orders, traceparents[0])
+    parts = zip(orders, traceparents, strict=True)
+    return [*chain.from_iterable(await asyncio.gather(*(place([order], one) for order, one in parts)))]
+
+
 async def _cancel_order(ctx: Context, request: CancelOrder) -> Outcome:
     database: Database = ctx[DATABASE_KEY]
     taken = await read_taken(database, request.order_id)
     if not isinstance(taken, Taken):
         return taken
-    return await database.transact(partial(cancel_order, taken=taken), job=wire.CANCEL_ORDER)
+    work = partial(cancel_order, taken=taken, traceparent=tracing.current())
+    return await database.transact(work, job=wire.CANCEL_ORDER)
 
 
 async def _ship_order(ctx: Context, request: ShipOrder) -> Outcome:
@@ -84,7 +104,8 @@ async def _ship_order(ctx: Context, request: ShipOrder) -> Outcome:
     order = await find_placed_order(database, request.order_id)
     if not isinstance(order, KnownOrder):
         return order
-    return await database.transact(partial(ship_order, order=order), job=wire.SHIP_ORDER)
+    work = partial(ship_order, order=order, traceparent=tracing.current())
+    return await database.transact(work, job=wire.SHIP_ORDER)
 
 
 async def _restock(ctx: Context, request: Restock) -> Outcome:
@@ -106,7 +127,8 @@ def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitab
             request = model.model_validate(payload.content)
         except ValidationError as error:
             return _answer(ctx, name, Invalid(error=sentence(error)))
-        return _answer(ctx, name, await _lose_nothing(ctx, name, run_or_bury(ctx, request)))
+        with _span(ctx, name, *payload.traceparents(1)):
+            return _answer(ctx, name, await _lose_nothing(ctx, name, run_or_bury(ctx, request)))
 
     return func(task, name=name)
 
@@ -117,16 +139,18 @@ async def _place_orders(ctx: Context, payload: wire.Payload) -> list[dict[str, A
         return _answer(ctx, wire.PLACE_ORDERS, Invalid(error=error))
     outcomes: list[Outcome | None] = []
     orders: list[PlaceOrder] = []
-    for order in payload.content:
+    traceparents: list[str | None] = []
+    for order, traceparent in zip(payload.content, payload.traceparents(len(payload.content)), strict=True):
         try:
             orders.append(PlaceOrder.model_validate(order))
+            traceparents.append(traceparent)
             outcomes.append(None)
         except ValidationError as wrong:
             outcomes.append(Invalid(error=sentence(wrong)))
     if sum(len(order.lines) for order in orders) > wire.MAX_BATCH_LINES:
         error = f"{wire.PLACE_ORDERS} takes {wire.MAX_BATCH_LINES} lines at most, over all orders"
         return _answer(ctx, wire.PLACE_ORDERS, Invalid(error=error))
-    placed = iter(await _lose_nothing(ctx, wire.PLACE_ORDERS, _place_all(ctx, orders)))
+    placed = iter(await _lose_nothing(ctx, wire.PLACE_ORDERS, _place_all(ctx, orders, traceparents)))
     return _answers(ctx, wire.PLACE_ORDERS, [outcome or next(placed) for outcome in outcomes])
 
 
@@ -199,6 +223,11 @@ def _is_transient(error: BaseException) -> bool:
     if isinstance(error, DatabaseError):
         return error.is_transient
     return isinstance(error, (TimeoutError, asyncio.CancelledError))
+
+
+def _span(ctx: Context, task: str, traceparent: str | None) -> AbstractContextManager[object]:
+    about = {"job_id": ctx["job_id"], "job_try": ctx["job_try"]}
+    return tracing.span(f"process {task}", "CONSUMER", parent=traceparent, **about)
 
 
 def _defer_seconds(job_try: int) -> float:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError, ResponseError
 
 from jobs.orders import Outcome, PlaceOrder
+from worker import tracing
 from worker.errors import LockstepError, sentence
 
 PLACE_ORDER: Final = "place_order"
@@ -65,16 +66,21 @@ return accepted
 
 
 class Message(NamedTuple):
-    """A job on its way: the name of a task, its job id and its request, fit for JSON."""
+    """A job on its way: the name of a task, its job id and its request, fit for JSON.
+
+    `traceparent` is of the span that sent it; of a bulk job whose orders come from several, a list.
+    """
 
     task: str
     job_id: str
     payload: Any
+    traceparent: str | Sequence[Any] | None = None
 
 
 def placing(order: PlaceOrder) -> Message:
-    """An order as a job of its own, under its own id."""
-    return Message(PLACE_ORDER, str(order.order_id), order.model_dump(mode="json", exclude_none=True))
+    """An order as a job of its own, under its own id, in the trace of the span that this task is in."""
+    request = order.model_dump(mode="json", exclude_none=True)
+    return Message(PLACE_ORDER, str(order.order_id), request, tracing.current())
 
 
 def bulk(payloads: Sequence[Any]) -> Message:
@@ -92,9 +98,16 @@ class Payload:
     """
 
     content: Any
+    traceparent: Any = None
 
     def __repr__(self) -> str:
         return "…"
+
+    def traceparents(self, orders: int) -> list[str | None]:
+        """Of each of so many orders; None where what was sent is none."""
+        if isinstance(self.traceparent, list) and len(self.traceparent) == orders:
+            return [tracing.valid(one) for one in self.traceparent]
+        return [tracing.valid(self.traceparent)] * orders
 
 
 def serialize(content: dict[str, Any]) -> bytes:
@@ -128,6 +141,7 @@ class _Envelope(BaseModel):
     a: list[Any]
     k: dict[Any, Any]
     et: Annotated[int, Field(ge=0, lt=2**42)]  # Unix time in ms, until the year 2109
+    traceparent: Any = None  # a bad one costs the trace alone
 
 
 def deserialize_job(data: bytes) -> dict[str, Any]:
@@ -161,7 +175,8 @@ def _read(data: bytes) -> dict[str, Any]:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     if envelope.k or len(envelope.a) != 1:
         raise ValueError(f"{name} takes one argument, its request")
-    return {"t": envelope.t, "f": name, "a": (Payload(*envelope.a),), "k": {}, "et": envelope.et}
+    payload = Payload(envelope.a[0], envelope.traceparent)
+    return {"t": envelope.t, "f": name, "a": (payload,), "k": {}, "et": envelope.et}
 
 
 def _check_size(data: bytes, limit: int) -> None:
@@ -187,7 +202,11 @@ def _is_deeper(values: list[Any], levels: int) -> bool:
 
 def pack(message: Message, now_ms: int) -> bytes:
     """A job of this moment, as it lies in Redis."""
-    packed = serialize_job(message.task, (message.payload,), {}, None, now_ms, serializer=serialize)
+
+    def serialize_traced(job: dict[str, Any]) -> bytes:
+        return serialize({**job, "traceparent": message.traceparent} if message.traceparent else job)
+
+    packed = serialize_job(message.task, (message.payload,), {}, None, now_ms, serializer=serialize_traced)
     assert packed, "arq gives None for no arguments"
     return packed
 

@@ -37,8 +37,8 @@ def test_the_lines_of_all_orders_are_rows_of_one_insert() -> None:
 
 
 def test_a_quote_in_an_event_is_doubled() -> None:
-    assert events([(A, "order.placed", '{"name":"it\'s"}')]).endswith(
-        f"""(x'{A}','order.placed','{{"name":"it''s"}}',UTC_TIMESTAMP(6))"""
+    assert events([(A, "order.placed", '{"name":"it\'s"}', None)]).endswith(
+        f"""(x'{A}','order.placed','{{"name":"it''s"}}',UTC_TIMESTAMP(6),NULL)"""
     )
 
 
@@ -49,7 +49,9 @@ async def test_only_the_three_inserts_are_replaced_and_a_percent_sign_survives_t
     await transaction.execute(other, {"moves": [1]})
     await transaction.fetch(other, {"moves": [2]})
     assert recorder.sent == [(other.text, {"moves": [1]}), (other.text, {"moves": [2]})]
-    await transaction.execute(Statement("insert_events", "…"), {"events": [(A, "order.placed", '"100%"')]})
+    await transaction.execute(
+        Statement("insert_events", "…"), {"events": [(A, "order.placed", '"100%"', None)]}
+    )
     text, parameters = recorder.sent[-1]
     assert "'\"100%\"'" in text % parameters
 

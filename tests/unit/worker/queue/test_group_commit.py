@@ -1,7 +1,7 @@
 """Which orders share a transaction, and who is told what became of them; transactions are recorded, not made."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -34,10 +34,17 @@ class Transactions:
         self.broken: dict[UUID, Exception] = {}
 
     async def place_once(
-        self, database: Database, orders: Sequence[PlaceOrder], *, job: str, attempts_seconds: float | None
+        self,
+        database: Database,
+        orders: Sequence[PlaceOrder],
+        *,
+        job: str,
+        attempts_seconds: float | None,
+        traceparents: Mapping[UUID, str],
     ) -> list[PlaceOutcome]:
         assert database is NO_DATABASE
         assert job == wire.PLACE_ORDERS
+        assert traceparents == {}
         self.batches.append(list(orders))
         self.seconds.append(attempts_seconds)
         self.running += 1
@@ -152,7 +159,7 @@ async def test_a_transaction_gives_up_early_where_others_may_wait_behind_it(
 
 def shares(jobs: Iterable[Sequence[PlaceOrder]]) -> list[_Share]:
     loop = asyncio.get_running_loop()
-    return [_Share(*page, loop.create_future()) for job in jobs for page in _pages(job)]
+    return [_Share(*page, loop.create_future(), None) for job in jobs for page in _pages(job)]
 
 
 def batch_of(group_commit: GroupCommit) -> list[PlaceOrder]:
