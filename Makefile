@@ -1,6 +1,6 @@
 # Two commands for a start: `make demo` and `make test`. Each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash-points lab lab-full bench soak up lint check clean
+.PHONY: help setup demo test crash-points lab lab-full bench soak up lint ops-check check clean
 BIN := .venv/bin
 
 help: ## this list
@@ -45,6 +45,13 @@ lint: setup ## ruff, mypy --strict, bandit, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/bandit --quiet --recursive --confidence-level medium --configfile pyproject.toml worker jobs benchmarks
 	@$(BIN)/lint-imports --no-cache
+
+ops-check: ## what Prometheus says to the alerts (on series where each has to fire) and to the dashboard's queries
+	@scripts/bootstrap promtool
+	@promtool check config ops/prometheus/prometheus.yml
+	@promtool test rules ops/prometheus/alerts_test.yml
+	@mkdir -p build && scripts/dashboard-queries ops/grafana/lockstep.json > build/dashboard-rules.yml
+	@promtool check rules build/dashboard-rules.yml
 
 check: lint test ## what CI runs: lint, then test
 

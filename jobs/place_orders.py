@@ -29,8 +29,8 @@ async def place_orders(
 ) -> list[Placed | Rejected]:
     """Decide and record orders that have different ids, in the order they came; `staged` are no longer staged then.
 
-    `traceparents` go into the events of those orders that have one. May run again from its start. A duplicate-key error of the transaction means that one of
-    the ids is known already: ask `known_outcomes`.
+    `traceparents` go into the events of those orders that have one. May run again from its start. A duplicate-key error
+    of the transaction means that one of the ids is known already: ask `known_outcomes`.
     """
     customers = await lock_customers(transaction, (order.customer_id for order in orders))
     stock = await lock_stock(transaction, chain.from_iterable(order.quantities for order in orders))

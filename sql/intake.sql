@@ -21,8 +21,8 @@ SELECT UNHEX(order_id), request, UTC_TIMESTAMP(6)
        )) AS ordered
 
 -- name: work_for_a_sweep
--- For how long the oldest order waits to be enqueued (NULL: none does), and whether some were so long ago and are still
--- there (a snapshot read: it is asked often).
+-- For how long the oldest order waits to be enqueued, if one does, and whether some were so long ago and are still there.
+-- (A snapshot read: it is asked often.)
 SELECT (SELECT TIMESTAMPDIFF(MICROSECOND, staged_at, UTC_TIMESTAMP(6)) FROM intake FORCE INDEX (intake_by_enqueued)
          WHERE enqueued_at IS NULL ORDER BY staged_at LIMIT 1) AS lag_microseconds,
        EXISTS (SELECT 1 FROM intake FORCE INDEX (intake_by_enqueued)

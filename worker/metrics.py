@@ -42,7 +42,7 @@ class Histogram(Collector):
         self.name = name
         self.bounds = bounds
         self._documentation = documentation
-        self._labels = labels
+        self.labels = labels
         self._counts: dict[tuple[str, ...], list[int]] = {}  # by bucket, not added up
         self._sums: dict[tuple[str, ...], float] = {}
         REGISTRY.register(self)
@@ -75,7 +75,7 @@ class Histogram(Collector):
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """As Prometheus asks."""
-        family = HistogramMetricFamily(self.name, self._documentation, labels=self._labels)
+        family = HistogramMetricFamily(self.name, self._documentation, labels=self.labels)
         bounds = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
         for labels, counts in self._counts.copy().items():
             buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))

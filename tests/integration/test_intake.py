@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -80,9 +81,11 @@ async def test_no_row_is_deleted_that_is_not_there(
     await session.run(insert(staged))
     ended: list[set[UUID]] = []
 
-    async def noting(transaction: Transaction, orders: Sequence[PlaceOrder], *, staged: set[UUID]) -> object:
+    async def noting(
+        transaction: Transaction, orders: Sequence[PlaceOrder], *, staged: set[UUID], **others: Any
+    ) -> object:
         ended.append(staged)
-        return await place_orders(transaction, orders, staged=staged)
+        return await place_orders(transaction, orders, staged=staged, **others)
 
     monkeypatch.setattr(idempotency, "place_orders", noting)
     await place_once(database, [staged, direct], job="test")

@@ -31,22 +31,13 @@ TRACE: Final = f"00-{'a' * 32}-{'b' * 16}-01"
 OTHER: Final = f"00-{'c' * 32}-{'d' * 16}-01"
 
 
-@pytest.fixture(scope="module")
-def exporter() -> InMemorySpanExporter:
-    """Of this process, for good: OpenTelemetry takes one provider, once."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
-
-
 class Spans:
-    """What was recorded since the test began."""
+    """What is recorded in this test."""
 
-    def __init__(self, exporter: InMemorySpanExporter) -> None:
-        self._exporter = exporter
-        exporter.clear()
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def named(self, name: str) -> list[ReadableSpan]:
         return [span for span in self._exporter.get_finished_spans() if span.name == name]
@@ -56,9 +47,12 @@ class Spans:
         return span
 
 
-@pytest.fixture
-def spans(exporter: InMemorySpanExporter) -> Spans:
-    return Spans(exporter)
+@pytest.fixture(autouse=True)
+def spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
+    """Of a provider that is there for one test: others must not be traced."""
+    spans = Spans()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", spans.provider)
+    return spans
 
 
 def context(span: ReadableSpan) -> SpanContext:

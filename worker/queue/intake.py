@@ -123,6 +123,7 @@ class Intake:
                 return sum([await self._take_over(_these(ids)) for ids in (taken[:half], taken[half:])])
             logger.exception("bug", job=_JOB, job_id=str(taken[0]), show=f"lockstep dead show {taken[0]}")
             self._swept = await self._take(_these(taken), partial(_bury, error=error))
+        metrics.count_outcomes(_JOB, self._swept.ended.values())
         for order_id, outcome in self._swept.ended.items():
             if isinstance(outcome, (Invalid, Conflict)):
                 logger.warning(
@@ -137,7 +138,6 @@ class Intake:
     async def _tell_redis(self) -> int:
         orders, ended = self._swept
         if ended:
-            metrics.count_outcomes("sweep_intake", ended.values())
             outcomes = {str(order_id): outcome for order_id, outcome in ended.items()}
             await wire.answer(self._redis, outcomes, self._keep_outcome_seconds)
         new = (
