@@ -30,7 +30,7 @@ async def stage_orders(transaction: Transaction, orders: Iterable[PlaceOrder]) -
     A duplicate-key error of the transaction means that one of them is staged already.
     """
     _, parameters = stage(orders, at_once=True)
-    await transaction.execute(_INTAKE["stage_orders"], parameters)
+    await transaction.execute(_INTAKE["stage_orders_at_once"], parameters)
 
 
 async def find_staged(reader: Reader, order_ids: Iterable[UUID]) -> set[UUID]:

@@ -29,7 +29,7 @@ def test_whoever_enqueues_at_once_says_so() -> None:
 async def test_whoever_stages_in_a_transaction_of_its_own_enqueues_at_once() -> None:
     transaction, order = RecordingTransaction(), an_order({7: 1})
     await stage_orders(transaction, [order])
-    assert transaction.sent("stage_orders") == stage([order], at_once=True)[1]
+    assert transaction.sent("stage_orders_at_once") == stage([order], at_once=True)[1]
 
 
 async def test_staged_orders_are_found_among_others() -> None:
