@@ -28,6 +28,10 @@ _STYLE: Final = (
     ".title{font-size:13px;font-weight:700}.quiet{fill:#57606a}.bad{fill:#b42318}.small{font-size:11px}"
     ".box{fill:#fff;stroke:#8c959f}.victim{fill:#fff4f2;stroke:#b42318;stroke-width:2}"
     ".wait{fill:none;stroke:#1f5fbf;stroke-width:2}.label{fill:#1f5fbf;font-size:11px}"
+    ".ground{fill:#f6f8fa}.tip{fill:#1f5fbf}"
+    "@media(prefers-color-scheme:dark){"
+    "text{fill:#e8eef5}.quiet{fill:#97a5b6}.bad{fill:#ff8a80}.box{fill:#121a24;stroke:#6b7a8c}"
+    ".victim{fill:#2b1517;stroke:#ff8a80}.wait{stroke:#86b7ff}.label,.tip{fill:#86b7ff}.ground{fill:#0b1017}}"
 )
 
 
@@ -57,9 +61,9 @@ class _Canvas:
                 f"<style>{_STYLE}</style>",
                 (
                     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"'
-                    ' orient="auto"><path d="M0,0 8,4 0,8z" fill="#1f5fbf"/></marker></defs>'
+                    ' orient="auto"><path d="M0,0 8,4 0,8z" class="tip"/></marker></defs>'
                 ),
-                f'<rect width="{_WIDTH}" height="{height}" fill="#f6f8fa"/>',
+                f'<rect width="{_WIDTH}" height="{height}" class="ground"/>',
                 *self.elements,
                 "</svg>\n",
             ]
