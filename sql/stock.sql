@@ -26,6 +26,14 @@ SELECT product_id, name
        )) AS listed
     ON DUPLICATE KEY UPDATE product_id = products.product_id
 
+-- name: product_names
+-- What these products are called (a snapshot read).
+WITH wanted AS (
+  SELECT product_id FROM JSON_TABLE(%(product_ids)s, '$[*]' COLUMNS (product_id BIGINT UNSIGNED PATH '$')) AS ids
+)
+SELECT products.product_id, products.name
+  FROM wanted STRAIGHT_JOIN products FORCE INDEX (PRIMARY) ON products.product_id = wanted.product_id
+
 -- name: any_product
 -- Whether there is a catalogue at all.
 SELECT EXISTS (SELECT 1 FROM products) AS found

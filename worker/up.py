@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.transaction import load_statements
+from jobs.products import has_products
 from worker.addresses import without_password
 from worker.catalogue import SAMPLES, load_catalogue
 from worker.database.migrations import migrate
@@ -23,7 +23,6 @@ from worker.settings import SERVERS_FILE, Settings
 
 FOLDER: Final = Path(".lockstep/up")
 LOOK_SECONDS: Final = 0.1
-_ANY_PRODUCT: Final = load_statements("stock.sql")["any_product"]
 
 
 def run(console: Console, port: int) -> None:
@@ -59,8 +58,7 @@ async def _fill(servers: Servers, console: Console) -> None:
     """The sample catalogue, where there is none and this is a checkout."""
     settings = Settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url)
     async with Database(settings) as database:
-        (row,) = await database.fetch(_ANY_PRODUCT, {})
-        if row["found"] or not SAMPLES.is_dir():
+        if await has_products(database) or not SAMPLES.is_dir():
             return
         console.print(f"loading {SAMPLES.name} as the catalogue …")
         await load_catalogue(database, SAMPLES, progress=lambda _: None, report=_no_bad_line)

@@ -119,6 +119,7 @@ READS: Final = {
     "staged_requests": {"intake"},
     "revoke_api_key": {"api_keys"},
     "record_use": {"api_keys"},
+    "product_names": {"products"},
 }
 KEYS: Final = {
     "orders_with_events": {"outbox_of_order"},
