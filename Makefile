@@ -12,7 +12,8 @@ setup: ## virtual environment, database and Redis programs (the others call it)
 demo: setup ## 2,000 orders through two workers, one of them killed half-way, then the audit
 	@$(BIN)/lockstep demo
 
-test: setup ## the whole suite, on a private MariaDB and Redis, with coverage
+test: ## the whole suite, on a private MariaDB and Redis, in Chromium where it is about a page, with coverage
+	@scripts/bootstrap chromium
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n auto -m 'not alone'
 	@$(BIN)/coverage run -m pytest -m alone

@@ -68,7 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "snapshot_isolation" in metafunc.fixturenames:
         levels = (
             ["OFF", "ON"]
-            if MYSQL is None and shutil.which("mariadbd", path="/usr/sbin:" + os.environ["PATH"])
+            if MYSQL is None
+            and shutil.which("mariadbd", path="/usr/sbin:" + os.environ["PATH"])
+            and not metafunc.definition.get_closest_marker("either_isolation")
             else [None]
         )
         metafunc.parametrize("snapshot_isolation", levels, indirect=True, scope="session")
