@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import structlog
 from arq.connections import ArqRedis
+from arq.utils import timestamp_ms
 from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -32,6 +33,7 @@ from tests.integration.staging import (
     until_queued,
 )
 from tests.shop import an_order, broken_invariants, open_shop
+from worker.client import OrderClient
 from worker.database.retry import MOST_ATTEMPTS, DatabaseError, Kind
 from worker.database.transactions import Database, Isolation
 from worker.queue import intake as module
@@ -189,6 +191,55 @@ async def test_orders_that_wait_in_a_long_queue_are_not_enqueued_twice(
     assert not [log for log in logs if log["event"].startswith("Redis had lost")]
 
 
+async def looked(redis: ArqRedis, times: int) -> None:
+    """Whether there is room in the queue is asked before each sweep that has something to do."""
+
+    async def has_looked() -> bool:
+        return bool((await redis.info("commandstats")).get("cmdstat_zcard", {"calls": 0})["calls"] >= times)
+
+    await until(has_looked, f"{times} looks at the queue")
+
+
+async def put_into_the_past(
+    session: Session, redis: ArqRedis, *, staged_minutes: int, queued_minutes: int
+) -> None:
+    await session.run(f"UPDATE intake SET enqueued_at = UTC_TIMESTAMP(6) - INTERVAL {staged_minutes} MINUTE")
+    for job_id in await queued(redis):
+        await redis.zadd("arq:queue", {job_id: timestamp_ms() - 60_000 * queued_minutes})
+    await redis.config_resetstat()
+
+
+async def test_orders_in_a_bulk_job_that_waits_are_not_enqueued_once_more_and_those_of_one_that_is_lost_are(
+    session: Session,
+    client: OrderClient,
+    make_intake: MakeIntake,
+    redis: ArqRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Redis does not know them by their ids."""
+    monkeypatch.setattr(module, "REST_SECONDS", 0.01)
+    orders = [an_order({1: 1}) for _ in range(3)]
+    await stage_all(session, orders, at_once=True)
+    (job_id,) = {receipt.job_id async for receipt in client.place_many(orders)}
+    await put_into_the_past(session, redis, staged_minutes=30, queued_minutes=30)
+    make_intake()
+    await looked(redis, 3)
+    assert await queued(redis) == {job_id}
+    await redis.delete("arq:queue")
+    await until_queued(redis, 3)
+    assert await queued(redis) == {str(order.order_id) for order in orders}
+
+
+async def test_a_job_that_stays_in_the_queue_hides_no_order_that_is_lost(
+    session: Session, make_intake: MakeIntake, redis: ArqRedis
+) -> None:
+    await stage_all(session, [an_order({1: 1})], at_once=True)
+    await redis.zadd("arq:queue", {"stuck": 1})
+    await put_into_the_past(session, redis, staged_minutes=90, queued_minutes=600)
+    make_intake()
+    await until_queued(redis, 2)
+
+
 async def test_while_the_queue_is_full_staged_orders_stay_in_the_database(
     database: Database,
     session: Session,
@@ -202,11 +253,7 @@ async def test_while_the_queue_is_full_staged_orders_stay_in_the_database(
     await stage_all(session, [an_order({1: 1})])
     await redis.config_resetstat()
     make_intake()
-
-    async def looked_twice() -> bool:
-        return bool((await redis.info("commandstats")).get("cmdstat_zcard", {"calls": 0})["calls"] >= 2)
-
-    await until(looked_twice, "two looks at the queue")
+    await looked(redis, 2)
     assert await session.value("SELECT COUNT(*) FROM intake WHERE enqueued_at IS NULL") == 1
     await redis.zrem("arq:queue", "another")
     await until_queued(redis, 1)

@@ -33,6 +33,7 @@ from worker.settings import Settings
 SAMPLES: Final = ROOT / "samples" / "journey"
 DRAIN_SECONDS: Final = 150  # all that is left must have its outcome by then
 LOOK_SECONDS: Final = 0.1
+STAGERS: Final = 50  # connections at a time: after an outage all clients come at once
 MOST_ORDERS: Final = 1_000_000
 BUG_MARKS: Final = (b'"event": "bug"', b"Traceback")
 _STAGED: Final = Statement("staged", "SELECT COUNT(*) AS orders FROM intake")
@@ -104,7 +105,9 @@ async def _stage(servers: Servers, folder: Path, seed: int, seconds: float) -> A
             worker.log.unlink(missing_ok=True)
             await stack.enter_async_context(worker.running())
         client = await stack.enter_async_context(OrderClient.connect(redis_url))
-        stages = OrderClient.connect(redis_url, stage_with=partial(_commit, mysql_url))
+        stages = OrderClient.connect(
+            redis_url, stage_with=partial(_commit, asyncio.Semaphore(STAGERS), mysql_url)
+        )
         staging = await stack.enter_async_context(stages)
         began = time.monotonic()
 
@@ -117,9 +120,11 @@ async def _stage(servers: Servers, folder: Path, seed: int, seconds: float) -> A
         yield Stage(load, database, client, clients, nemesis)
 
 
-async def _commit(mysql_url: str, statement: str, parameters: Mapping[str, Any]) -> None:
+async def _commit(
+    stagers: asyncio.Semaphore, mysql_url: str, statement: str, parameters: Mapping[str, Any]
+) -> None:
     """As another service does it, in a transaction of its own."""
-    async with open_session(mysql_url) as session:
+    async with stagers, open_session(mysql_url) as session:
         await session.run(statement, parameters)
 
 

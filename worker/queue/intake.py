@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 import structlog
 from arq.connections import ArqRedis
+from arq.utils import timestamp_ms
 from pydantic import ValidationError
 
 from jobs.dead_letters import DeadLetter
@@ -29,6 +30,8 @@ logger = structlog.get_logger()
 BATCH: Final = 300  # orders of one sweep: its rows are locked for some 10 ms
 # Jobs in the queue. What is staged beyond them stays in the database, which is larger than the memory of Redis.
 MAX_QUEUED: Final = 100_000
+# A job may stay in the queue for ever; after as long, what it has hidden is enqueued once more, to no harm.
+LONGEST_WAIT_SECONDS: Final = 3600
 LOOK_SECONDS: Final = 0.1  # the longest that an order waits where one worker is idle
 REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
 STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late
@@ -96,13 +99,20 @@ class Intake:
         if await self._redis.zcard(self._redis.default_queue_name) >= MAX_QUEUED:
             return REST_SECONDS
         new = await self._take_over(partial(lock_staged, size=BATCH)) if work.staged else 0
-        overdue = partial(lock_overdue, size=BATCH, overdue_seconds=self._overdue_seconds)
-        lost = await self._take_over(overdue) if look_for_lost else 0
+        lost = await self._take_over(await self._overdue()) if look_for_lost else 0
         if lost:
             logger.warning("Redis had lost staged orders: enqueued again", orders=lost)
         elif look_for_lost:  # they wait in a long queue
             self._look_for_lost_at = now + REST_SECONDS
         return 0 if new or lost else LOOK_SECONDS
+
+    async def _overdue(self) -> Take:
+        """What is older than the oldest job by so much: what is younger may be behind it, in a bulk job that hides its ids."""
+        oldest = await self._redis.zrange(self._redis.default_queue_name, 0, 0, withscores=True)
+        now_ms = timestamp_ms()
+        waited_seconds = (now_ms - (oldest[0][1] if oldest else now_ms)) / 1000
+        longer_seconds = int(min(max(0, waited_seconds), LONGEST_WAIT_SECONDS))
+        return partial(lock_overdue, size=BATCH, overdue_seconds=self._overdue_seconds + longer_seconds)
 
     async def _take_over(self, take: Take) -> int:
         """How many orders Redis did not know. One that is in the way of all others is found by halves, and buried."""
