@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 from uuid import UUID
 
@@ -25,12 +25,13 @@ class OldOrders:
 
 @dataclass(slots=True)
 class Purged:
-    """What was removed, how many old orders were kept because they are live, and how many for a later purge."""
+    """What was removed, how many old orders were kept because they are live, and how many for a later purge, and why."""
 
     orders: int = 0
     lines: int = 0
     kept: int = 0
     unpublished: int = 0
+    buried: int = 0
 
     def __iadd__(self, more: Self) -> Self:
         """Count another transaction."""
@@ -38,6 +39,7 @@ class Purged:
         self.lines += more.lines
         self.kept += more.kept
         self.unpublished += more.unpublished
+        self.buried += more.buried
         return self
 
 
@@ -52,22 +54,31 @@ async def find_old_orders(reader: Reader, page: Page, before: str) -> OldOrders:
 async def purge_orders(transaction: Transaction, order_ids: Iterable[UUID]) -> Purged:
     """Remove orders with their lines; live ones, and those that are gone already, are passed over.
 
-    So are those with an event that is not published yet. What they took and came to is added to `purged_sales` and
-    `purged_totals`. Neither customers nor stock are locked, so that orders go on. May run again.
+    So are those with an event that is not published yet, and those with a dead letter: replayed, it has to find them. What
+    they took and came to is added to `purged_sales` and `purged_totals`. Neither customers nor stock are locked, so that
+    orders go on. May run again.
     """
     locked = [row for row in await lock_orders(transaction, order_ids) if row["status"] != _LIVE]
-    wanted = {"order_ids": [order["order_id"] for order in locked]}
-    waiting = {row["order_id"] for row in await transaction.fetch(_PURGE["orders_with_events"], wanted)}
-    orders = [order for order in locked if order["order_id"] not in waiting]
+    ids = [order["order_id"] for order in locked]
+    unpublished = {
+        row["order_id"] for row in await transaction.fetch(_PURGE["orders_with_events"], {"order_ids": ids})
+    }
+    job_ids = [str(UUID(order_id)) for order_id in ids]
+    buried = {
+        UUID(row["job_id"]).hex
+        for row in await transaction.fetch(_PURGE["orders_with_letters"], {"job_ids": job_ids})
+    }
+    orders = [order for order in locked if order["order_id"] not in unpublished | buried]
+    kept = Purged(unpublished=len(unpublished), buried=len(buried - unpublished))
     if not orders:
-        return Purged(unpublished=len(waiting))
+        return kept
     ids = [order["order_id"] for order in orders]
     await _keep_what_they_came_to(transaction, [order for order in orders if order["status"] == "shipped"])
     lines = await transaction.execute(_PURGE["delete_order_lines"], {"order_ids": ids})
     await transaction.execute(_PURGE["delete_orders"], {"order_ids": ids})
     published = Counter(kind for order in orders for kind in KINDS_OF_STATUS[order["status"]])
     await add_published_events(transaction, {kind: -events for kind, events in published.items()})
-    return Purged(len(ids), lines, unpublished=len(waiting))
+    return replace(kept, orders=len(ids), lines=lines)
 
 
 async def _keep_what_they_came_to(transaction: Transaction, shipped: Sequence[Row]) -> None:

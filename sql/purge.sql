@@ -26,6 +26,14 @@ WITH wanted AS (
 SELECT DISTINCT wanted.order_id
   FROM wanted STRAIGHT_JOIN outbox FORCE INDEX (outbox_of_order) ON outbox.order_id = UNHEX(wanted.order_id)
 
+-- name: orders_with_letters
+-- The job ids of those that a dead letter may place again (a snapshot read).
+WITH wanted AS (
+  SELECT job_id FROM JSON_TABLE(%(job_ids)s, '$[*]' COLUMNS (job_id CHAR(36) PATH '$')) AS ids
+)
+SELECT DISTINCT wanted.job_id
+  FROM wanted STRAIGHT_JOIN dead_letters FORCE INDEX (PRIMARY) ON dead_letters.job_id = CAST(wanted.job_id AS BINARY)
+
 -- name: add_purged_sales
 -- Keeps what was sold; only a purge writes here, so that no order waits for it.
 INSERT INTO purged_sales (product_id, quantity)

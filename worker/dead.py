@@ -14,7 +14,7 @@ from jobs.dead_letters import DeadLetter
 from worker.database.migrations import check_ready
 from worker.database.transactions import Database
 from worker.errors import LockstepError, printable
-from worker.queue.replay import Replay, is_dead
+from worker.queue.replay import Replay, stays_dead
 from worker.settings import read_settings
 
 OUTCOME_SECONDS: Final = 30.0
@@ -86,7 +86,7 @@ def replay(job_id: str | None, *, everything: bool) -> None:
         return outcomes
 
     outcomes = _run(run)
-    again = sum(map(is_dead, outcomes))
+    again = sum(map(stays_dead, outcomes))
     console.print(f"{len(outcomes) - again:,} replayed, {again:,} dead again")
     if again:
         raise SystemExit(1)

@@ -94,7 +94,7 @@ async def purge_with_a_bar(database: Database, before: datetime, pace: Pace, con
             f"purged {purged.orders:,} orders, {purged.lines:,} lines"
             f" in {time.monotonic() - started:.1f} s;"
             f" kept {purged.kept:,} old orders that are neither shipped nor cancelled,"
-            f" and {purged.unpublished:,} with events that are not published yet",
+            f" {purged.unpublished:,} with events that are not published yet, and {purged.buried:,} with dead letters",
             soft_wrap=True,
         )
     return purged

@@ -26,7 +26,7 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import dead_letters as module
 from worker.queue import wire
-from worker.queue.dead_letters import SUFFIX, DeadLetters
+from worker.queue.dead_letters import SUFFIX, DeadLetters, dead_letter
 from worker.queue.page_worker import PageWorker
 from worker.queue.replay import Replay
 from worker.queue.tasks import DEAD_LETTERS_KEY
@@ -249,6 +249,39 @@ async def test_a_job_of_tomorrows_version_is_run_by_a_replay_of_tomorrow(
     async with running(make_worker(database, burst=False)):
         assert (await replay.run(letter))["status"] == "placed"
     assert await letters.count() == 0
+
+
+async def test_a_bulk_job_of_tomorrows_version_is_kept_until_each_of_its_orders_can_be_read(
+    database: Database,
+    make_worker: MakeWorker,
+    letters: DeadLetters,
+    replay: Replay,
+    redis: ArqRedis,
+) -> None:
+    await open_shop(database, {1: 5})
+    orders = [an_order({1: 1}).model_dump(mode="json") for _ in range(2)]
+    strange = [orders[0], {**orders[1], "gift": True}]
+    for job_id, content in (("bulk", orders), ("strange", strange)):
+        packed = wire.pack(wire.Message(wire.PLACE_ORDERS, job_id, content), timestamp_ms())
+        await letters.bury(dead_letter(job_id, wire.UNREADABLE, b64encode(packed).decode(), "not known yet"))
+    async with running(make_worker(database, burst=False)):
+        for job_id, statuses in (("bulk", ["placed", "placed"]), ("strange", ["placed", "invalid"])):
+            (letter,) = await letters.of(job_id)
+            assert [outcome["status"] for outcome in await replay.run(letter)] == statuses
+    assert not await letters.of("bulk")
+    assert len(await letters.of("strange")) == 1
+
+
+async def test_an_order_is_buried_under_its_own_id_whatever_the_id_of_its_job(
+    shop: None, database: Database, make_worker: MakeWorker, letters: DeadLetters, redis: ArqRedis
+) -> None:
+    order = an_order({1: 1}, customer_id=POISONED)
+    await redis.enqueue_job("place_order", order.model_dump(mode="json"), _job_id="another")
+    await make_worker(database).main()
+    assert (await result_of(redis, "another"))["job_id"] == str(order.order_id)
+    (letter,) = await letters.of(str(order.order_id))
+    assert letter.order == order
+    assert not await letters.of("another")
 
 
 async def test_a_pickled_message_is_kept_and_never_unpickled(

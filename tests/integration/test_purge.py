@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from arq.worker import Worker
 from rich.console import Console
 
 from jobs.cancel_order import Taken, cancel_order, read_taken
@@ -19,11 +20,14 @@ from jobs.purge_orders import Purged, purge_orders
 from jobs.ship_order import ship_order
 from jobs.transaction import Transaction
 from tests.asking import Session, until_waiting
+from tests.integration.letters import a_letter
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, empty_outbox, open_shop
 from worker import upkeep
 from worker.database.transactions import Database
 from worker.errors import LockstepError
+from worker.queue.dead_letters import DeadLetters
 from worker.queue.idempotency import place_once
+from worker.queue.replay import Replay
 from worker.upkeep import KEEP_AT_LEAST, Pace, purge_with_a_bar
 
 QUIET: Final = Console(quiet=True)
@@ -100,7 +104,7 @@ async def test_finished_orders_go_live_ones_stay_and_the_audit_holds(
 
     assert purged == Purged(orders=4, lines=3, kept=1)
     assert "purged 4 orders, 3 lines in" in said.getvalue()
-    assert "kept 1 old orders that are neither shipped nor cancelled, and 0 with" in said.getvalue()
+    assert "kept 1 old orders that are neither shipped nor cancelled, 0 with" in said.getvalue()
     assert set(await orders_left(session)) == {IDS[1], young.order_id}
     assert await session.run("SELECT * FROM purged_sales") == [{"product_id": 1, "quantity": 4}]
     assert await session.run("SELECT * FROM purged_totals") == [
@@ -118,9 +122,26 @@ async def test_an_order_is_kept_until_all_of_its_events_are_published(
     said = StringIO()
     first = await purge_with_a_bar(database, LONG_AGO, HURRY, Console(file=said))
     assert first == Purged(orders=2, lines=2, unpublished=1)
-    assert "and 1 with events that are not published yet" in said.getvalue()
+    assert "1 with events that are not published yet, and 0 with dead letters" in said.getvalue()
     assert not await broken_invariants(database)
     await empty_outbox(database)
+    assert await purge_with_a_bar(database, LONG_AGO, HURRY, QUIET) == Purged(orders=1, lines=1)
+    assert not await broken_invariants(database)
+
+
+async def test_an_order_with_a_dead_letter_is_kept_so_that_a_replay_places_it_no_second_time(
+    database: Database, session: Session, letters: DeadLetters, replay: Replay, worker: Worker
+) -> None:
+    """It was delivered twice, and one delivery was buried."""
+    await place_old_orders(database, session, ["shipped", "shipped"])
+    letter = a_letter(an_order({1: 2}, order_id=IDS[0]))
+    await letters.bury(letter)
+    said = StringIO()
+    first = await purge_with_a_bar(database, LONG_AGO, HURRY, Console(file=said))
+    assert first == Purged(orders=1, lines=1, buried=1)
+    assert "and 1 with dead letters" in said.getvalue()
+    assert (await replay.run(letter))["status"] == "placed"
+    assert await session.value("SELECT available FROM stock WHERE product_id = 1") == 96
     assert await purge_with_a_bar(database, LONG_AGO, HURRY, QUIET) == Purged(orders=1, lines=1)
     assert not await broken_invariants(database)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from arq.connections import ArqRedis
@@ -55,6 +55,26 @@ async def test_a_staged_order_that_is_buried_is_staged_no_more_and_placed_by_a_r
         assert (await replay.run(letter))["status"] == "placed"
     assert await letters.count() == 0
     assert not await broken_invariants(database)
+
+
+async def test_a_replay_of_what_is_still_no_order_keeps_the_letter(
+    database: Database,
+    session: Session,
+    make_worker: MakeWorker,
+    make_intake: MakeIntake,
+    letters: DeadLetters,
+    replay: Replay,
+    redis: ArqRedis,
+) -> None:
+    """Nobody else has the request."""
+    order_id = uuid4()
+    await session.run(insert(an_order({1: 1}), under=order_id, request='{"customer_id": 0}'))
+    make_intake()
+    assert (await result_of(redis, order_id))["status"] == "invalid"
+    (letter,) = await letters.of(str(order_id))
+    async with running(make_worker(database, burst=False)):
+        assert (await replay.run(letter))["status"] == "invalid"
+    assert await letters.of(str(order_id)) == [letter]
 
 
 async def test_a_staged_order_in_a_bulk_job_is_staged_no_more_when_it_is_buried(

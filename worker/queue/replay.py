@@ -40,7 +40,7 @@ class Replay:
         await self._results.stop()
 
     async def run(self, letter: DeadLetter) -> Any:  # noqa: ANN401  # as it lies in Redis
-        """What the job comes to now, under its own id. Its letter is removed once that is an outcome, and not before.
+        """What the job comes to now, under its own id. Its letter is removed once that is written, and not before.
 
         May be repeated, and cancelled at any time: the same id gets the same outcome, and the letter stays until then.
         """
@@ -53,11 +53,16 @@ class Replay:
                 new and result is not None
             ):  # else it answers what else waited under this id, or Redis has lost it
                 break
-        if result.succeeded and not is_dead(result.content):
+        if result.succeeded and not stays_dead(result.content):
             await self.letters.remove(letter)
         return result.content
 
 
-def is_dead(outcome: Any) -> bool:  # noqa: ANN401  # of a bulk job: a list
-    """Whether it is none yet. In a list each order that is dead has a letter of its own."""
-    return not isinstance(outcome, list) and (not isinstance(outcome, dict) or outcome["status"] == "dead")
+def stays_dead(outcome: Any) -> bool:  # noqa: ANN401  # of a bulk job: a list
+    """Whether something that nothing was written of is in this letter alone.
+
+    What is invalid is nowhere else, be it one of a list; an order of a list that is dead has a letter of its own.
+    """
+    if isinstance(outcome, list):
+        return any(each["status"] == "invalid" for each in outcome)
+    return not isinstance(outcome, dict) or outcome["status"] in {"dead", "invalid"}

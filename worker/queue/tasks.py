@@ -119,7 +119,9 @@ def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitab
         except Exception as error:
             if _is_transient(error):
                 raise
-            (dead,) = await _bury(ctx, [(ctx["job_id"], name, request, error)])
+            # An order by its own id, under which everybody looks for it, also where its job had another.
+            job_id = str(request.order_id) if isinstance(request, PlaceOrder) else ctx["job_id"]
+            (dead,) = await _bury(ctx, [(job_id, name, request, error)])
             return dead
 
     async def task(ctx: Context, payload: wire.Payload) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import UUID
 
 from jobs.pages import Page
@@ -29,6 +30,7 @@ async def test_what_shipped_orders_took_and_came_to_is_kept() -> None:
             ],
             "sold_by_orders": [{"product_id": 5, "quantity": 2}, {"product_id": 4, "quantity": 1}],
             "orders_with_events": [],
+            "orders_with_letters": [],
         },
         changed=6,
     )  # fmt: skip
@@ -36,6 +38,7 @@ async def test_what_shipped_orders_took_and_came_to_is_kept() -> None:
     assert transaction.statements == [
         "lock_orders",
         "orders_with_events",
+        "orders_with_letters",
         "sold_by_orders",
         "add_purged_totals",
         "add_purged_sales",
@@ -58,26 +61,29 @@ async def test_what_shipped_orders_took_and_came_to_is_kept() -> None:
     ]
 
 
-async def test_orders_whose_events_are_not_published_are_left_for_later() -> None:
+async def test_orders_with_events_or_dead_letters_are_left_for_later() -> None:
     transaction = RecordingTransaction(
         {
-            "lock_orders": [row(0, "rejected"), row(1, "cancelled")],
-            "orders_with_events": [{"order_id": HEX[1]}],
+            "lock_orders": [row(0, "rejected"), *(row(number, "cancelled") for number in (1, 2, 3))],
+            "orders_with_events": [{"order_id": HEX[1]}, {"order_id": HEX[2]}],
+            "orders_with_letters": [{"job_id": str(IDS[2])}, {"job_id": str(IDS[3])}],
             "sold_by_orders": [],
         }
     )
-    assert await purge_orders(transaction, IDS[:2]) == Purged(orders=1, unpublished=1)
+    assert await purge_orders(transaction, IDS[:4]) == Purged(orders=1, unpublished=2, buried=1)
+    assert transaction.sent("orders_with_letters") == {"job_ids": [str(order_id) for order_id in IDS[:4]]}
     assert transaction.sent("delete_orders") == {"order_ids": HEX[:1]}
     assert transaction.sent("add_published_events")["counts"] == [{"kind": "order.rejected", "events": -1}]
 
 
 async def test_orders_that_are_live_or_gone_are_passed_over() -> None:
-    transaction = RecordingTransaction({"lock_orders": [row(0, "placed")], "orders_with_events": []})
+    nothing: dict[str, list[dict[str, Any]]] = {"orders_with_events": [], "orders_with_letters": []}
+    transaction = RecordingTransaction({"lock_orders": [row(0, "placed")], **nothing})
     assert await purge_orders(transaction, IDS) == Purged()
-    assert transaction.statements == ["lock_orders", "orders_with_events"]
+    assert transaction.statements == ["lock_orders", *nothing]
 
 
 def test_what_was_purged_is_counted_up() -> None:
-    purged = Purged(1, 2, 3, 4)
-    purged += Purged(10, 20, 30, 40)
-    assert purged == Purged(11, 22, 33, 44)
+    purged = Purged(1, 2, 3, 4, 5)
+    purged += Purged(10, 20, 30, 40, 50)
+    assert purged == Purged(11, 22, 33, 44, 55)
