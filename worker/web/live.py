@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.queue.dead_letters import DeadLetters
-from worker.queue.replay import Replay, is_dead
+from worker.queue.replay import Replay, stays_dead
 from worker.queue.vitals import read_deadlock
 from worker.web.authentication import needs_key
 from worker.web.beats import Beats
@@ -137,4 +137,4 @@ async def replay(request: web.Request) -> web.Response:
             outcomes = [await replay.run(letter) for letter in letters]
     except TimeoutError:
         return web.json_response({"waiting": True}, status=HTTPStatus.ACCEPTED)
-    return web.json_response({"outcomes": outcomes, "dead": sum(map(is_dead, outcomes))})
+    return web.json_response({"outcomes": outcomes, "dead": sum(map(stays_dead, outcomes))})
