@@ -19,6 +19,7 @@ INVARIANTS: Final = (
     "totals_add_up",
     "orders_name_known_customers_and_products",
     "every_outcome_has_one_event",
+    "reviews_are_counted",
 )
 _AUDIT = load_statements("audit.sql")
 _OF_SMALL_TABLES: Final = ("stock_is_never_negative", "every_product_has_stock", "no_credit_limit_is_passed")
@@ -92,6 +93,7 @@ class _Books:
         for name in _OF_SMALL_TABLES:
             await self._ask(reader, name, {})
         await self._count_events(reader, "published_event_rows", {})
+        await self._check_reviews(reader)
 
     async def add(self, reader: Reader, page: Page) -> None:
         """The orders of a page."""
@@ -132,6 +134,19 @@ class _Books:
                 example = f"{kind}: {outcomes} orders, {events} events, published or in the outbox"
                 self._violated("every_outcome_has_one_event", abs(outcomes - events), example)
         return [Finding(name, self._violations[name], self._examples.get(name)) for name in INVARIANTS]
+
+    async def _check_reviews(self, reader: Reader) -> None:
+        counted: dict[int, tuple[int, int]] = {}
+        async for row in _rows(reader, _AUDIT["product_rows"]):
+            counted[row["product_id"]] = (row["review_count"], row["rating_total"])
+        found = dict.fromkeys(counted, (0, 0))
+        async for row in _rows(reader, _AUDIT["review_rows"], first=""):
+            reviews, total = found.get(row["product_id"], (0, 0))
+            found[row["product_id"]] = (reviews + 1, total + row["rating"])
+        for product_id, sums in found.items():
+            if (known := counted.get(product_id)) != sums:
+                example = f"product {product_id}: count and sum of reviews {known}, found {sums}"
+                self._violated("reviews_are_counted", 1, example)
 
     async def _ask(self, reader: Reader, invariant: str, limits: Mapping[str, str]) -> None:
         (row,) = await reader.fetch(_AUDIT[invariant], limits)

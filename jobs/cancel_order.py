@@ -45,17 +45,15 @@ async def cancel_order(
         return AlreadyShipped(order_id=order_id)
     outcome = Cancelled(order_id=order_id)
     if status == "placed":
-        await _give_back(transaction, taken)
-        event = Event(order_id, "order.cancelled", outcome.model_dump(mode="json"), traceparent)
-        await record_events(transaction, [event])
+        lines = [(line["product_id"], line["quantity"]) for line in taken.lines]
+        await _give_back(transaction, taken.order, lines)
+        body = outcome.model_dump(mode="json") | {"lines": lines}
+        await record_events(transaction, [Event(order_id, "order.cancelled", body, traceparent)])
     return outcome
 
 
-async def _give_back(transaction: Transaction, taken: Taken) -> None:
-    order = taken.order
+async def _give_back(transaction: Transaction, order: KnownOrder, lines: list[tuple[int, int]]) -> None:
     cancelled = {"order_id": order.order_id.hex, "status": "cancelled"}
     await transaction.execute(_ORDERS["set_order_status"], cancelled)
-    await transaction.execute(
-        _MOVE_STOCK, {"moves": [(line["product_id"], line["quantity"]) for line in taken.lines]}
-    )
+    await transaction.execute(_MOVE_STOCK, {"moves": lines})
     await transaction.execute(_MOVE_BALANCES, {"moves": [(order.customer_id, -order.total_cents)]})

@@ -50,12 +50,13 @@ class RecordedEvent(NamedTuple):
     def told(self) -> dict[str, Any]:
         """The body for whoever reads events: with names in its lines.
 
-        The outbox has none: they would be most of what an order writes while it holds its locks.
+        The outbox has none: they would be most of what an order writes while it holds its locks. What a cancellation gives
+        back has no price.
         """
         lines = self.body.get("lines")
         if not lines or isinstance(lines[0], dict):  # version 0.1.0 wrote them with names
             return self.body
-        return {**self.body, "lines": [dict(zip(LINE, line, strict=True)) for line in lines]}
+        return {**self.body, "lines": [dict(zip(LINE, line, strict=False)) for line in lines]}
 
 
 async def record_events(transaction: Transaction, events: Iterable[Event]) -> None:

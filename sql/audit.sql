@@ -27,6 +27,22 @@ SELECT product_id, quantity
  ORDER BY product_id
  LIMIT %(size)s
 
+-- name: product_rows
+-- How many reviews a product has, by its own count, and the sum of their ratings.
+SELECT product_id, review_count, rating_total
+  FROM products
+ WHERE product_id > %(after)s
+ ORDER BY product_id
+ LIMIT %(size)s
+
+-- name: review_rows
+-- The reviews themselves.
+SELECT LOWER(HEX(review_id)) AS review_id, product_id, rating
+  FROM reviews
+ WHERE review_id > UNHEX(%(after)s)
+ ORDER BY reviews.review_id
+ LIMIT %(size)s
+
 -- name: customer_rows
 -- What customers owe.
 SELECT customer_id, balance_cents

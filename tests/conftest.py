@@ -45,6 +45,7 @@ TABLES: Final = (
     "outbox",
     "published_events",
     "restocks",
+    "reviews",
     "order_lines",
     "orders",
     "stock",

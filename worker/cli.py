@@ -30,6 +30,7 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.dead import dead
 from worker.errors import LockstepError, sentence
+from worker.explain import explain
 from worker.files import Source, open_source, read_json_lines
 from worker.keys import keys
 from worker.logs import set_up_logs
@@ -151,6 +152,7 @@ def worker(processes: int | None, *, supervised: bool) -> None:
 
 main.add_command(dead)
 main.add_command(keys)
+main.add_command(explain)
 
 
 @main.command("web")

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
         3600, ge=1, description="how long Redis keeps an outcome for its receipt"
     )
 
+    cache_seconds: float = Field(
+        30.0, gt=0, le=3600, description="how long Redis keeps what the storefront shows of a product"
+    )
+
     metrics_port: int = Field(
         0,
         ge=0,

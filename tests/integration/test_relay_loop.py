@@ -54,9 +54,9 @@ class Looks(Database):
 
     count = 0
 
-    async def fetch(self, statement: Statement, parameters: Parameters, **options: Any) -> Sequence[Row]:
+    async def fetch_once(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
         self.count += statement.name == "next_events"
-        return await super().fetch(statement, parameters, **options)
+        return await super().fetch_once(statement, parameters)
 
 
 async def test_a_commit_of_its_own_worker_wakes_an_idle_relay(

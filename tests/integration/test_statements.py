@@ -12,51 +12,14 @@ import pytest
 from jobs.add_catalogue import Product, add_products
 from jobs.locks import lock_customers, lock_stock
 from jobs.orders import MAX_ID, Stock
-from jobs.transaction import SQL, Statement, Transaction, load_statements
+from jobs.transaction import Statement, Transaction, load_statements
 from tests.asking import Session, until_waiting
 from tests.shop import open_shop
+from worker.database.examples import EXAMPLES
+from worker.database.plans import BY_DESIGN, all_statements, explain
 from worker.database.transactions import Database
 
 Lock = Callable[[Transaction, Sequence[int]], Awaitable[dict[int, Any]]]
-ID: Final = f"{1:032x}"
-ORDER: Final = (ID, 1, "placed", None, None, 5, ID, None)
-PARAMETERS: Final[dict[str, Any]] = {
-    "customer_ids": [1, 2],
-    "product_ids": [1, 2],
-    "order_ids": [ID],
-    "order_id": ID,
-    "restock_id": ID,
-    "product_id": 1,
-    "quantity": 1,
-    "status": "shipped",
-    "orders": [ORDER],
-    "lines": [(ID, [(1, 2, 3)])],
-    "moves": [(1, 1)],
-    "products": [{"product_id": 1, "name": "x", "price_cents": 1, "available": 1, "restock_id": ID}],
-    "customers": [{"customer_id": 1, "name": "x"}],
-    "events": [(ID, "order.placed", "{}")],
-    "event_ids": [1],
-    "counts": [("order.placed", 1)],
-    "sold": [{"product_id": 1, "quantity": 1}],
-    "owed": [{"customer_id": 1, "total_cents": 1}],
-    "after": f"{7:032x}",
-    "last": f"{9:032x}",
-    "size": 10,
-    "before": "2020-01-01",
-    "overdue_seconds": 60,
-    "job_id": ID,
-    "job_ids": [ID],
-    "fingerprint": ID,
-    "job": "place_order",
-    "request": "{}",
-    "error": "",
-    "tries": 1,
-    "enqueued_at": None,
-    "buried_at": "2020-01-01",
-    "name": "x",
-    "key_hash": ID,
-    "day": "2020-01-01",
-}
 TABLES: Final = {
     "customers",
     "stock",
@@ -68,19 +31,8 @@ TABLES: Final = {
     "earlier",
     "intake",
     "dead_letters",
+    "reviews",
     "api_keys",
-}
-# These read whole tables by design: the audit (in pages, see below), and the count that the demo shows.
-WHOLE_TABLE: Final = {
-    *load_statements("audit.sql"),
-    *load_statements("deadlocks.sql"),  # these read none of ours
-    "count_outcomes",
-    "count_dead_letters",
-    "oldest_dead_letters",  # walks its index, up to the limit
-    "applied_migrations",
-    "api_keys",  # a few rows
-    "any_product",  # ends with the first row
-    "about_how_many_orders",  # reads none of ours
 }
 # The tables that the others read; an INSERT reads none.
 READS: Final = {
@@ -122,6 +74,15 @@ READS: Final = {
     "revoke_api_key": {"api_keys"},
     "record_use": {"api_keys"},
     "product_names": {"products"},
+    "oldest_dead_letters": {"dead_letters"},
+    "example_ids": {"orders"},
+    "product": {"products", "stock"},
+    "page_of_products": {"products", "stock"},
+    "reviews_of_product": {"products", "reviews", "customers"},
+    "orders_of_customer": {"customers", "orders", "order_lines", "products"},
+    "parties_of_review": {"products", "customers"},
+    "count_review": {"products"},
+    "review": {"reviews", "customers"},
 }
 KEYS: Final = {
     "orders_with_events": {"outbox_of_order"},
@@ -129,18 +90,17 @@ KEYS: Final = {
     "lock_staged": {"intake_by_enqueued"},
     "lock_overdue": {"intake_by_enqueued"},
     "work_for_a_sweep": {"intake_by_enqueued"},
+    "oldest_dead_letters": {"dead_letters_by_time"},
+    "reviews_of_product": {"PRIMARY", "reviews_of_product"},
+    "orders_of_customer": {"PRIMARY", "orders_of_customer"},
 }  # of the others: PRIMARY
-FILESORT: Final = {"sold_by_orders"}  # groups the few rows that it has found
-STATEMENTS: Final = [
-    statement
-    for path in sorted(SQL.glob("*.sql"))
-    for statement in load_statements(path.name).values()
-    if statement.name not in WHOLE_TABLE
-]
+WALKS: Final = {"oldest_dead_letters"}  # its index, up to the limit
+STATEMENTS: Final = {
+    name: statement for name, (_, statement) in all_statements().items() if name not in BY_DESIGN
+}
 
 
-@pytest.mark.filterwarnings("ignore::pymysql.err.Warning")  # MySQL gives the rewritten statement as a note
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.name)
+@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
 async def test_every_statement_finds_its_rows_by_a_key(
     statement: Statement, database: Database, session: Session
 ) -> None:
@@ -150,6 +110,7 @@ async def test_every_statement_finds_its_rows_by_a_key(
         "INSERT INTO orders SELECT UNHEX(LPAD(HEX(product_id), 32, '0')), 1, 'placed', NULL, NULL, 1, REPEAT('x', 16), NOW(6), NOW(6) FROM stock"
     )
     await session.run("INSERT INTO order_lines SELECT order_id, 1, 1, 1 FROM orders")
+    await session.run("INSERT INTO reviews SELECT order_id, 1, 1, 5, 'x', NOW(6) FROM orders")
     await session.run(
         "INSERT INTO outbox (order_id, kind, body, recorded_at) SELECT order_id, 'x', '{}', NOW() FROM orders"
     )
@@ -159,21 +120,17 @@ async def test_every_statement_finds_its_rows_by_a_key(
     )
     await session.run("INSERT INTO api_keys (name, key_hash) SELECT product_id, REPEAT('x', 32) FROM stock")
     await session.run(
-        "ANALYZE TABLE orders, order_lines, stock, customers, products, restocks, outbox, intake, dead_letters, api_keys"
+        "ANALYZE TABLE orders, order_lines, stock, customers, products, restocks, reviews, outbox, intake, dead_letters, api_keys"
     )
-
     await session.run("UPDATE restocks SET restock_id = UNHEX(LPAD('1', 32, '0')) WHERE product_id = 1")
 
-    plan = await database.fetch(
-        Statement("explain", f"EXPLAIN FORMAT=TRADITIONAL {statement.text}"), PARAMETERS
-    )
+    plan = await explain(database, statement, EXAMPLES)
 
-    read = [row for row in plan if row["table"] in TABLES and row["select_type"] != "INSERT"]
-    assert {row["table"] for row in read} == READS.get(statement.name, set())
-    assert {row["type"] for row in read} <= {"const", "eq_ref", "ref", "range"}
-    assert {row["key"] for row in read} <= KEYS.get(statement.name, {"PRIMARY"})
-    sorted_rows = [row for row in plan if "filesort" in (row["Extra"] or "")]
-    assert not sorted_rows or statement.name in FILESORT
+    assert plan.faults == ()
+    read = [step for step in plan.steps if step.table in TABLES and step.kind != "INSERT"]
+    assert {step.table for step in read} == READS.get(statement.name, set())
+    assert {step.access for step in read} <= {"const", "eq_ref", "ref", "range"} or statement.name in WALKS
+    assert {step.key for step in read} <= KEYS.get(statement.name, {"PRIMARY"})
 
 
 @pytest.mark.parametrize("lock", [lock_stock, lock_customers])

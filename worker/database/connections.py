@@ -25,8 +25,9 @@ logger = structlog.get_logger()
 
 CLEAN_UP_SECONDS: Final = 1.0  # for a ROLLBACK or a KILL, on the way out of a transaction that failed
 IDLE_SECONDS: Final = 30
-# Where MariaDB cuts a JSON array, or at max_allowed_packet. The rows of the largest batch take 1.1 MiB.
-MAX_AGGREGATE_BYTES: Final = 8 * 1024 * 1024
+# Where MariaDB cuts a JSON array, or at max_allowed_packet, by default the same. The rows of the largest batch take
+# 1.1 MiB; a page of orders with 500 lines each takes as much as this where the products have the longest names there are.
+MAX_AGGREGATE_BYTES: Final = 16 * 1024 * 1024
 DEFAULT_PORT: Final = 3306
 REFUSALS: Final = frozenset({1044, 1045, 1049, 1698})  # user, password or database: no wait mends them
 

@@ -23,6 +23,8 @@ _JOBS: Final = {
     "delete_orders": "purge_orders",
     "free_staged": "place_orders",
     "mark_enqueued": "sweep_intake",
+    "count_review": "write_review",
+    "insert_review": "write_review",
     "record_dead_letter": "dead_letters",
     "delete_dead_letter": "dead_letters",
 }

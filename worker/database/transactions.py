@@ -84,19 +84,17 @@ class Database:
         finally:
             metrics.ATTEMPTS.observe(attempts.statistics["attempt_number"], job)
 
-    async def fetch(
-        self, statement: Statement, parameters: Parameters, *, attempts_seconds: float | None = None
-    ) -> Sequence[Row]:
-        """Rows of one SELECT in autocommit, tried again after an outage, but not after `attempts_seconds`."""
-        retrying = self._attempts(statement.name, attempts_seconds)
-        return await retrying(self._fetch, statement, parameters)
+    async def fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
+        """Rows of one SELECT in autocommit, tried again after an outage."""
+        return await self._attempts(statement.name, None)(self.fetch_once, statement, parameters)
+
+    async def fetch_once(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
+        """The same, tried once."""
+        async with self._connections.lend() as connection:
+            return await _Session(connection, self._settings.statement_seconds).fetch(statement, parameters)
 
     def _attempts(self, job: str, seconds: float | None) -> AsyncRetrying:
         return attempts(job, self._settings.transaction_seconds if seconds is None else seconds)
-
-    async def _fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
-        async with self._connections.lend() as connection:
-            return await _Session(connection, self._settings.statement_seconds).fetch(statement, parameters)
 
     async def _attempt(
         self, work: Callable[[Transaction], Awaitable[Result]], job: str, isolation: Isolation
@@ -121,14 +119,14 @@ class Database:
 
 
 class Look:
-    """Reads once, for those who look again and again: the next look is the next attempt."""
+    """Reads once: for those who look again and again, and for those who would rather be told of an outage than wait."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def fetch(self, statement: Statement, parameters: Parameters) -> Sequence[Row]:
         """Rows of one SELECT in autocommit."""
-        return await self._database.fetch(statement, parameters, attempts_seconds=0)
+        return await self._database.fetch_once(statement, parameters)
 
 
 class _Session:

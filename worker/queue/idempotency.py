@@ -15,6 +15,8 @@ from jobs.order_status import Accepted, accepted_before
 from jobs.orders import Conflict, PlaceOrder, PlaceOutcome, Restock, Restocked, UnknownProduct
 from jobs.place_orders import place_orders
 from jobs.restock import known_restock, restock
+from jobs.storefront import Review
+from jobs.write_review import WriteReview, known_review, write_review
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 
@@ -87,3 +89,13 @@ async def restock_once(database: Database, request: Restock) -> Restocked | Unkn
         if error.kind is not Kind.DUPLICATE:
             raise
         return await known_restock(database, request)
+
+
+async def review_once(database: Database, review: WriteReview) -> Review | Conflict:
+    """The review as it was written the first time."""
+    try:
+        await database.transact(partial(write_review, review=review), job="write_review")
+    except DatabaseError as error:
+        if error.kind is not Kind.DUPLICATE:
+            raise
+    return await known_review(database, review)

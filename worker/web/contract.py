@@ -5,7 +5,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
-from worker.web import order_operations
+from worker.web import order_operations, shop_operations
 from worker.web.openapi import Answer, Operation, openapi
 
 DESCRIPTION: Final = (
@@ -15,6 +15,7 @@ DESCRIPTION: Final = (
 )
 OPERATIONS: Final = (
     *order_operations.OPERATIONS,
+    *shop_operations.OPERATIONS,
     Operation(
         method="GET",
         path="/openapi.json",

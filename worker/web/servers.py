@@ -7,8 +7,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from worker.client import OrderClient
-from worker.database.transactions import Database
+from worker.database.transactions import Database, Look
+from worker.queue.cache import Cache
 from worker.queue.connection import queue_at
+from worker.queue.invalidation import Invalidation
 from worker.settings import Settings
 
 MAX_QUEUED: Final = 100_000
@@ -17,16 +19,24 @@ SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 DATABASE: Final = web.AppKey("DATABASE", Database)
 QUEUE: Final[web.AppKey[Any]] = web.AppKey("QUEUE")  # an ArqRedis, a type that only the queue names
 CLIENT: Final = web.AppKey("CLIENT", OrderClient)
+READER: Final = web.AppKey("READER", Look)
+CACHE: Final = web.AppKey("CACHE", Cache)
 
 
 async def open_servers(application: web.Application) -> AsyncIterator[None]:
     """Neither server need be there yet: both are connected to when they are first needed."""
     settings = application[SETTINGS]
     async with AsyncExitStack() as stack:
-        application[DATABASE] = await stack.enter_async_context(Database(settings))
+        application[DATABASE] = database = await stack.enter_async_context(Database(settings))
         application[QUEUE] = queue = queue_at(settings.redis_url, settings.queue_name)
         stack.push_async_callback(queue.aclose)
         application[CLIENT] = OrderClient(queue, max_queued=MAX_QUEUED)
+        application[READER] = Look(database)
+        application[CACHE] = cache = Cache(settings.redis_url, settings.queue_name, settings.cache_seconds)
+        stack.push_async_callback(cache.close)
+        invalidation = Invalidation(settings.redis_url, settings.events_stream, cache)
+        stack.push_async_callback(invalidation.stop)
+        invalidation.start()
         yield
 
 

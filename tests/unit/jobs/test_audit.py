@@ -22,6 +22,14 @@ TABLES: dict[str, list[Row]] = {
     "orders_by_page": [{"status": "cancelled", "orders": 2}, {"status": "rejected", "orders": 1}],
     "events_by_page": [{"kind": "order.rejected", "events": 1}, {"kind": "order.placed", "events": 1}],
     "published_event_rows": [{"kind": "order.placed", "events": 1}, {"kind": "order.cancelled", "events": 2}],
+    "product_rows": [
+        {"product_id": 1, "review_count": 2, "rating_total": 7},
+        {"product_id": 2, "review_count": 0, "rating_total": 0},
+    ],
+    "review_rows": [
+        {"review_id": "0c", "product_id": 1, "rating": 5},
+        {"review_id": "0d", "product_id": 1, "rating": 2},
+    ],
     "page_of_orders": [{"orders": 2, "last_order_id": "ab"}],
     **{name: [HOLDS] for name in INVARIANTS},
 }
@@ -77,12 +85,35 @@ async def test_stock_and_customers_are_read_before_the_orders() -> None:
             },
         ),
         (
+            {"review_rows": [{"review_id": "0c", "product_id": 2, "rating": 5}]},
+            {
+                "reviews_are_counted": (
+                    2,
+                    "product 1: count and sum of reviews (2, 7), found (0, 0)",
+                )
+            },
+        ),
+        (
+            {"product_rows": [TABLES["product_rows"][1]]},
+            {
+                "reviews_are_counted": (
+                    1,
+                    "product 1: count and sum of reviews None, found (2, 7)",
+                )
+            },
+        ),
+        (
             {name: [{"violations": 3, "example": name}] for name in INVARIANTS},
             {
                 name: (3, name)
                 for name in INVARIANTS
                 if name
-                not in {"stock_adds_up", "balances_add_up", "orders_name_known_customers_and_products"}
+                not in {
+                    "stock_adds_up",
+                    "balances_add_up",
+                    "orders_name_known_customers_and_products",
+                    "reviews_are_counted",
+                }
             },
         ),
     ],

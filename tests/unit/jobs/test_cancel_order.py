@@ -69,7 +69,11 @@ async def test_cancelling_gives_back_stock_and_amount_and_records_it() -> None:
     assert transaction.sent("move_balances") == {"moves": [{"customer_id": 4, "amount_cents": -700}]}
     (event,) = transaction.sent("insert_events")["events"]
     assert (event["order_id"], event["kind"]) == (ORDER_ID.hex, "order.cancelled")
-    assert json.loads(event["body"]) == {"status": "cancelled", "order_id": str(ORDER_ID)}
+    assert json.loads(event["body"]) == {
+        "status": "cancelled",
+        "order_id": str(ORDER_ID),
+        "lines": [[9, 1], [3, 2]],
+    }
 
 
 async def test_a_cancelled_order_is_cancelled_again_without_a_change() -> None:
