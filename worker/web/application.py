@@ -13,7 +13,7 @@ from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.settings import Settings
-from worker.web import docs, live, orders, storefront
+from worker.web import docs, health, live, orders, storefront
 from worker.web.authentication import GUARD, KeyHolders, Neighbours, is_loopback
 from worker.web.problems import problems
 from worker.web.servers import SETTINGS, end_waits, open_servers
@@ -37,6 +37,7 @@ def make_application(settings: Settings, *, is_open: bool = False) -> web.Applic
     application.on_shutdown.append(end_waits)
     application.add_routes(orders.routes)
     application.add_routes(docs.routes)
+    application.add_routes(health.routes)
     application.cleanup_ctx.append(live.open_watch)
     application.on_shutdown.append(live.end_watch)
     application.add_routes(live.routes)

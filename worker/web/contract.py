@@ -18,6 +18,28 @@ OPERATIONS: Final = (
     *shop_operations.OPERATIONS,
     Operation(
         method="GET",
+        path="/healthz",
+        summary="Whether the server is alive",
+        answers={HTTPStatus.OK: Answer("It is.", texts=["text/plain"])},
+    ),
+    Operation(
+        method="GET",
+        path="/readyz",
+        summary="Whether the server can accept orders",
+        description="It asks the database. Redis may be away.",
+        answers={HTTPStatus.OK: Answer("It can.", texts=["text/plain"])},
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        summary="What the server has counted",
+        answers={HTTPStatus.OK: Answer("As Prometheus reads it.", texts=["text/plain"])},
+        problems=(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE),
+        needs_key=True,
+    ),
+    Operation(
+        method="GET",
         path="/openapi.json",
         summary="This document",
         answers={HTTPStatus.OK: Answer("OpenAPI 3.1.", dict[str, Any])},
