@@ -185,7 +185,12 @@ async def test_a_forced_deadlock_appears_as_a_picture_with_its_words(
 
 
 async def test_a_dead_letter_is_replayed_by_its_button(
-    page: Page, database: Database, client: OrderClient, start_worker: StartWorker, session: Session
+    page: Page,
+    database: Database,
+    client: OrderClient,
+    redis: ArqRedis,
+    start_worker: StartWorker,
+    session: Session,
 ) -> None:
     key = new_key()
     await database.transact(partial(add_key, name="wall", key=key), job="test")
@@ -199,6 +204,7 @@ async def test_a_dead_letter_is_replayed_by_its_button(
     said = page.locator("#said")
 
     await button.click()
+    await expect(asked).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(said).to_contain_text("this needs a key")
     await button.click()
@@ -213,6 +219,12 @@ async def test_a_dead_letter_is_replayed_by_its_button(
     await expect(page.locator("#letters-count")).to_have_text("0")
     await expect(page.locator("#letters-none")).to_be_visible()
     assert not await broken_invariants(database)
+
+    await redis.set(job_key_prefix + "strange", b"\xc1")
+    await redis.zadd("arq:queue", {"strange": 1})
+    await page.get_by_role("button", name="Replay strange").click()
+    await expect(said).to_contain_text("strange: its letter is kept: ")
+    await expect(page.locator("#letters-count")).to_have_text("1")
 
 
 async def test_a_server_that_stops_lets_its_watchers_go_and_they_come_again(

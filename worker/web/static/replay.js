@@ -19,11 +19,13 @@ document.getElementById("key-form").addEventListener("submit", (event) => {
 });
 document.getElementById("key-cancel").addEventListener("click", () => dialog.close(""));
 
+const why = (one) => (typeof one === "string" ? one : (one.error ?? "not all of it could be run"));
+
 const outcome = async (response) => {
   const answer = await response.json();
   if (!response.ok) return answer.detail;
   if (answer.waiting) return "queued again, and its letter is kept until it has an outcome: is a worker running?";
-  if (answer.dead) return "dead again: the same error, or another; its letter is kept.";
+  if (answer.dead) return `its letter is kept: ${answer.outcomes.map(why).join("; ")}`;
   return answer.outcomes.map((one) => one.status ?? "done").join(", ");
 };
 
