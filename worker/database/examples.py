@@ -16,6 +16,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "restock_id": _ID,
     "event_ids": [1],
     "job_id": _ID,
+    "job_ids": [_ID],
     "fingerprint": _ID,
     # pages
     "after": f"{7:032x}",
