@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -33,6 +34,13 @@ async def ask(port: int, path: str) -> tuple[int, str] | None:
             return None
 
     return await asyncio.to_thread(get)
+
+
+def first_of_two_free_ports() -> int:
+    while True:
+        port = free_port()
+        with suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
 
 
 async def until_says(port: int, path: str, status: int) -> str:
@@ -94,7 +102,7 @@ async def test_a_port_that_is_taken_ends_a_worker_with_one_sentence(
 async def test_of_several_processes_each_answers_at_the_next_port(
     start_worker: StartWorker, redis: ArqRedis
 ) -> None:
-    port = free_port()
+    port = first_of_two_free_ports()
     group = start_worker([*LOCKSTEP, "--processes", "2"], metrics_port=port)
     for each in (port, port + 1):
         assert await until_says(each, "/readyz", 200) == "ok\n"
