@@ -17,6 +17,7 @@ from worker.settings import Settings
 
 MOVE_STOCK = load_statements("stock.sql")["move_stock"]
 READ = Statement("read", "SELECT available FROM stock WHERE product_id = %(product_id)s")
+PRODUCTS = Statement("products", "SELECT COUNT(*) AS products FROM products")
 SESSION_ID = Statement("session_id", "SELECT CONNECTION_ID() AS id")
 
 
@@ -239,6 +240,25 @@ async def test_a_snapshot_before_the_lock_is_a_conflict_under_snapshot_isolation
 
 
 @pytest.mark.alone
+async def test_a_table_that_a_migration_has_made_anew_is_a_conflict_for_an_older_snapshot(
+    database: Database, session: Session
+) -> None:
+    await open_shop(database, {1: 5})
+    attempts = 0
+
+    async def look(transaction: Transaction) -> int:
+        nonlocal attempts
+        attempts += 1
+        await transaction.fetch(READ, {"product_id": 1})
+        if attempts == 1:
+            await session.run("ALTER TABLE products FORCE, ALGORITHM = COPY")
+        ((row),) = await transaction.fetch(PRODUCTS, {})
+        return int(row["products"])
+
+    assert await database.transact(look, job="test") == 1
+    assert attempts == 2
+
+
 async def test_a_cancelled_lock_waiter_leaves_no_session_behind(
     settings: Settings, session: Session, other_session: Session
 ) -> None:

@@ -8,8 +8,11 @@ from structlog.testing import capture_logs
 
 from worker.database.retry import MOST_ATTEMPTS, DatabaseError, Kind, attempts
 
-CONFLICTS = [1213, 1020, 1205, 3572, 3058]
-OUTAGES = [2006, 2013, 2055, 1927, 1053, 4031, 1040, 1203, 1226, 1290, 1792, 1836, 1047, 1114, 1021]
+CONFLICTS = [1213, 1020, 1205, 3572, 3058, 1412, 3101]
+OUTAGES = [
+    2006, 2013, 2055, 1927, 1053, 4031, 1040, 1203, 1226, 1290, 1792, 1836, 1015, 1036, 1047, 3100, 3796, 3797, 3798, 3799,
+    1114, 1021, 3, 1026, 5, 1037, 1041, 1206, 1637, 1317, 1969, 3024,
+]  # fmt: skip
 DEADLOCK = err.OperationalError(1213, "Deadlock found")
 LOST_CONNECTION = err.OperationalError(2013, "Lost connection")
 KNOWN_KEY = err.IntegrityError(1062, "Duplicate entry")
@@ -26,6 +29,25 @@ def test_a_conflict_is_known_by_its_code(code: int) -> None:
 def test_an_outage_is_known_by_its_code(code: int) -> None:
     error = DatabaseError("lock_stock", err.InternalError(code, "reason"))
     assert (error.kind, error.code) == (Kind.OUTAGE, code)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        (1030, 'Got error 28 "No space left on device" from storage engine InnoDB', Kind.OUTAGE),
+        (1030, "Got error 28 - 'No space left on device' from storage engine", Kind.OUTAGE),
+        (1030, "Got error 5 - 'Input/output error' from storage engine", Kind.OUTAGE),
+        (1030, "Got error 139 - 'Too big row' from storage engine", Kind.BUG),
+        (1030, "nothing that anybody expects", Kind.BUG),
+        (1180, "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT", Kind.CONFLICT),
+        (1180, 'Got error 28 "No space left on device" during COMMIT', Kind.OUTAGE),
+        (1180, "nothing that anybody expects", Kind.OUTAGE),
+    ],
+)
+def test_an_error_that_hands_on_another_is_known_by_the_number_of_that(
+    code: int, message: str, kind: Kind
+) -> None:
+    assert DatabaseError("commit", err.OperationalError(code, message)).kind is kind
 
 
 @pytest.mark.parametrize(
