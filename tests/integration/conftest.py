@@ -11,6 +11,7 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Function, Worker, func
 
 from tests.asking import PATIENCE_SECONDS
+from worker import metrics
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import connection, patient_redis, wire
@@ -29,6 +30,7 @@ from worker.queue.tasks import (
 )
 from worker.settings import Settings
 
+Looked = Callable[[], dict[str, int]]
 Streams = Callable[[str, int], EventStream]
 MakeWorker = Callable[..., Worker]
 MakeIntake = Callable[..., Intake]
@@ -179,3 +181,15 @@ async def replay(letters: DeadLetters, redis: ArqRedis) -> AsyncIterator[Replay]
 async def client(settings: Settings) -> AsyncIterator[OrderClient]:
     async with OrderClient.connect(settings.redis_url) as connected:
         yield connected
+
+
+@pytest.fixture
+def looked() -> Looked:
+    """How often something was looked for in a cache since the test began, by what, and what came of it."""
+    began = metrics.totals(metrics.CACHE_REQUESTS, "cache", "result")
+
+    def count() -> dict[str, int]:
+        now = metrics.totals(metrics.CACHE_REQUESTS, "cache", "result")
+        return {name: times - began.get(name, 0) for name, times in now.items() if times > began.get(name, 0)}
+
+    return count

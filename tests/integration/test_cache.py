@@ -10,6 +10,7 @@ from arq.connections import ArqRedis
 from pydantic import BaseModel
 
 from tests.asking import PATIENCE_SECONDS, until
+from tests.integration.conftest import Looked
 from tests.lab.traps.redis_door import Door
 from worker.queue import cache as module
 from worker.queue.cache import Cache
@@ -68,21 +69,22 @@ def cache(make_cache: MakeCache) -> Cache:
     return make_cache()
 
 
-async def test_a_hundred_who_ask_at_the_same_time_share_one_load(cache: Cache) -> None:
+async def test_a_hundred_who_ask_at_the_same_time_share_one_load(cache: Cache, looked: Looked) -> None:
     load = Loader()
     found = await asyncio.gather(*(cache.get(Thing, 7, load) for _ in range(100)))
     assert found == [OLD] * 100
     assert load.count == 1
-    assert cache.requests == {("thing", "miss"): 1, ("thing", "shared"): 99}
+    assert looked() == {"thing:miss": 1, "thing:shared": 99}
 
 
-async def test_what_is_kept_is_loaded_no_more_in_any_process(cache: Cache, make_cache: MakeCache) -> None:
+async def test_what_is_kept_is_loaded_no_more_in_any_process(
+    cache: Cache, make_cache: MakeCache, looked: Looked
+) -> None:
     load, other = Loader(), make_cache()
     assert await cache.get(Thing, 7, load) == OLD
     assert await cache.get(Thing, 7, load) == await other.get(Thing, 7, load) == OLD
     assert load.count == 1
-    assert cache.requests == {("thing", "miss"): 1, ("thing", "hit"): 1}
-    assert other.requests == {("thing", "hit"): 1}
+    assert looked() == {"thing:miss": 1, "thing:hit": 2}
 
 
 async def test_a_stampede_of_processes_costs_one_load_each(make_cache: MakeCache) -> None:
@@ -213,7 +215,7 @@ def told(logs: Sequence[Any]) -> list[tuple[str, str]]:
 
 
 async def test_while_redis_is_away_everything_is_loaded_and_the_log_says_so_once(
-    settings: Settings, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make_cache: MakeCache, looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REST_SECONDS", 0.01)
     door, load = Door(settings.redis_url), Loader()
@@ -229,7 +231,7 @@ async def test_while_redis_is_away_everything_is_loaded_and_the_log_says_so_once
 
             async def is_kept() -> bool:
                 await cache.get(Thing, 7, load)
-                return cache.requests["thing", "hit"] > 0
+                return "thing:hit" in looked()
 
             await until(is_kept, "the cache to be back")
             await door.shut()
@@ -241,7 +243,7 @@ async def test_while_redis_is_away_everything_is_loaded_and_the_log_says_so_once
 
 
 async def test_a_redis_that_has_failed_is_left_alone_for_a_while(
-    settings: Settings, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make_cache: MakeCache, looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REST_SECONDS", PATIENCE_SECONDS)
     door = Door(settings.redis_url)
@@ -251,12 +253,12 @@ async def test_a_redis_that_has_failed_is_left_alone_for_a_while(
         await cache.get(Thing, 7, Loader())
         await door.open()
         await cache.get(Thing, 7, Loader())
-        assert cache.requests == {("thing", "down"): 2}, "nobody has asked"
+        assert looked() == {"thing:down": 2}, "nobody has asked"
         assert await cache.forget(Thing, [7]), "a write asks in any case"
 
 
 async def test_a_redis_that_says_nothing_holds_up_nobody(
-    settings: Settings, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make_cache: MakeCache, looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
     door = Door(settings.redis_url)
@@ -264,15 +266,17 @@ async def test_a_redis_that_says_nothing_holds_up_nobody(
         door.swallows = True
         cache = make_cache(url)
         assert await cache.get(Thing, 7, Loader()) == OLD
-        assert cache.requests == {("thing", "down"): 1}
+        assert looked() == {"thing:down": 1}
         assert not await cache.forget(Thing, [7])
 
 
-async def test_a_redis_that_is_full_keeps_nothing_and_is_no_error(cache: Cache, redis: ArqRedis) -> None:
+async def test_a_redis_that_is_full_keeps_nothing_and_is_no_error(
+    cache: Cache, redis: ArqRedis, looked: Looked
+) -> None:
     used = await redis.config_get("maxmemory")
     await redis.config_set("maxmemory", 1)
     try:
         assert await cache.get(Thing, 7, Loader()) == OLD
     finally:
         await redis.config_set("maxmemory", used["maxmemory"])
-    assert cache.requests == {("thing", "down"): 1}
+    assert looked() == {"thing:down": 1}

@@ -40,7 +40,6 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "status": "shipped",
     "rating": 5,
     "body": "x",
-    "at_once": 0,
     "job": "place_order",
     "request": "{}",
     "error": "",

@@ -6,7 +6,6 @@ forgotten meanwhile, however long it took: a mark that comes later is another on
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
+from worker.metrics import CACHE_REQUESTS
 from worker.queue.connection import connection_pool
 
 logger = structlog.get_logger()
@@ -68,7 +68,6 @@ class Cache:
         self._flights: dict[str, _Flight] = {}
         self._rests_until = 0.0
         self._is_down = False
-        self.requests: Counter[tuple[str, str]] = Counter()  # by model; hit, miss, shared (a miss), or down
 
     async def get(
         self, model: type[Model], number: int, load: Callable[[], Awaitable[Model | None]]
@@ -90,7 +89,8 @@ class Cache:
             if not flight.waiting:  # the last one who wanted it has it, or has given up
                 flight.task.cancel()
                 self._detach(key, flight)
-        self.requests[model.__name__.lower(), "shared" if is_shared and result == "miss" else result] += 1
+        result = "shared" if is_shared and result == "miss" else result
+        CACHE_REQUESTS.labels(model.__name__.lower(), result).inc()
         found: Model | None = value
         return found
 

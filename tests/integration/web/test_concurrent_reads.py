@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.asking import PATIENCE_SECONDS, Session, until
+from tests.integration.conftest import Looked
 from tests.integration.web.conftest import Client, problem
 from tests.lab.traps.redis_door import Door
 from tests.shop import open_shop
@@ -15,7 +16,6 @@ from worker.database.transactions import Database
 from worker.queue import cache
 from worker.settings import Settings
 from worker.web.application import make_application
-from worker.web.servers import CACHE
 
 
 @pytest.fixture(autouse=True)
@@ -105,14 +105,13 @@ async def test_pages_need_one_connection_and_no_more_to_come_through(
 
 
 async def test_a_hundred_who_want_one_product_cost_one_load_of_it(
-    settings: Settings, database: Database
+    settings: Settings, database: Database, looked: Looked
 ) -> None:
     await open_shop(database, {1: 5})
     async with serving(settings) as client:
         assert set(await asyncio.gather(*(status(client, "/product/1") for _ in range(100)))) == {200}
-        requests = client.app[CACHE].requests
-        assert (requests["product", "miss"], requests["reviews", "miss"]) == (1, 1)
-        assert requests.total() == 200
+    assert (looked()["product:miss"], looked()["reviews:miss"]) == (1, 1)
+    assert sum(looked().values()) == 200
 
 
 async def test_the_storefront_works_without_redis(settings: Settings, database: Database) -> None:
