@@ -49,7 +49,7 @@ lint: setup ## ruff, mypy --strict, bandit, import contracts
 
 ops-check: ## what Prometheus says to the alerts (on series where each has to fire) and to the dashboard's queries
 	@scripts/bootstrap promtool
-	@promtool check config ops/prometheus/prometheus.yml
+	@promtool check config --syntax-only ops/prometheus/prometheus.yml
 	@promtool test rules ops/prometheus/alerts_test.yml
 	@mkdir -p build && scripts/dashboard-queries ops/grafana/lockstep.json > build/dashboard-rules.yml
 	@promtool check rules build/dashboard-rules.yml

@@ -116,6 +116,8 @@ def test_prometheus_asks_workers_and_web_where_compose_has_them_answer() -> None
     assert (worker["names"], web["names"]) == (["worker"], ["web"])
     assert str(worker["port"]) == environment["LOCKSTEP_METRICS_PORT"]
     assert compose["services"]["web"]["ports"][0].endswith(f":{web['port']}")
+    ignored = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert f"ops/prometheus/{web['authorization']['credentials_file']}" in ignored
     assert environment["LOCKSTEP_METRICS_HOST"] == "0.0.0.0"
     assert f'up{{job="{worker["job_name"]}"}}' in str(QUERIES)
 
