@@ -406,7 +406,7 @@ async def test_a_bulk_job_that_has_to_wait_for_a_row_buries_its_poison_order_in_
         assert await letters.count() == 0
         await session.run("COMMIT")
         async with running(make_worker(hasty, burst=False)):
-            outcomes = [await receipt.outcome(timeout=20) for receipt in receipts]
+            outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert [outcome.status for outcome in outcomes] == ["dead", "placed", "placed"]
     assert await letters.count() == 1
 
@@ -449,6 +449,28 @@ async def test_a_letter_that_mysql_refuses_stays_in_redis_and_is_in_nobodys_way(
     assert await letters.of("x" * 3000) == [refused]
     await letters.remove(refused)
     assert not await letters.of("x" * 3000)
+
+
+async def test_of_letters_that_wait_in_redis_only_those_asked_for_are_read(
+    database: Database, letters: DeadLetters, redis: ArqRedis
+) -> None:
+    """Also where the id is full of characters that mean something in a pattern."""
+    strange = ["*", "?", "[a-z]", "\\", "a:b", "x" * 3000]
+    waiting = [dead_letter(job_id, wire.UNREADABLE, "x" * 1000, "a bug") for job_id in strange]
+    others = [dead_letter(f"other {number}", wire.UNREADABLE, "x" * 1000, "a bug") for number in range(1000)]
+    kept = {f"{letter.fingerprint}:{letter.job_id}": letter.model_dump_json() for letter in waiting + others}
+    await cast("Any", redis).hset(QUEUE + SUFFIX, mapping=kept)
+    before = (await redis.info("stats"))["total_net_output_bytes"]
+    for letter in waiting:
+        assert await letters.of(letter.job_id) == [letter]
+    assert not await letters.of("other")
+    after = (await redis.info("stats"))["total_net_output_bytes"]
+    assert after - before < 100_000, "a tenth of what is there"
+    assert {job_id async for page in letters.job_ids() for job_id in page} == {
+        letter.job_id for letter in waiting + others
+    }
+    assert await letters.oldest(3) == waiting[:3]
+    assert await letters.count() == len(waiting + others)
 
 
 async def test_a_replay_keeps_its_letter_until_the_job_has_an_outcome_and_may_be_repeated(

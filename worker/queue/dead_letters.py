@@ -1,6 +1,7 @@
 """Where jobs go that nobody can run: into the database or, while that refuses them, into Redis. Nothing is dropped here."""
 
 import asyncio
+import re
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -34,6 +35,7 @@ logger = structlog.get_logger()
 MOVE_SECONDS: Final = 5.0  # between tries to bring letters from Redis into the database
 BURY_SECONDS: Final = 1.0  # no new attempt after these: the job that is buried has to end in time
 PAGE: Final = 100
+FINGERPRINT: Final = 32  # characters of one
 A_BUG: Final = (
     "a fault of the worker: the request is kept as a dead letter, and has its outcome when that is replayed"
 )
@@ -101,19 +103,22 @@ class DeadLetters:
 
     async def oldest(self, size: int) -> list[DeadLetter]:
         """The first that were buried, up to so many; those of the database without their requests."""
-        letters = [*await oldest_dead_letters(self._database, size), *await self._waiting()]
-        return sorted(letters, key=lambda letter: letter.buried_at)[:size]
+        letters = await oldest_dead_letters(self._database, size)
+        async for letter in self._waiting():
+            letters = sorted([*letters, letter], key=lambda letter: letter.buried_at)[:size]
+        return letters
 
     async def of(self, job_id: str) -> list[DeadLetter]:
         """The letters of one job id: more than one where it came with other content, too."""
-        waiting = [letter for letter in await self._waiting() if letter.job_id == job_id]
+        pattern = "?" * FINGERPRINT + ":" + re.sub(r"[*?[\]\\]", r"\\\g<0>", job_id)
+        waiting = [letter async for letter in self._waiting(pattern)]
         letters = [*waiting, *await dead_letters_of(self._database, job_id)]
         return list({letter.fingerprint: letter for letter in letters}.values())
 
     async def job_ids(self) -> AsyncIterator[list[str]]:
         """The job ids that have letters, a page at a time; letters may be removed meanwhile."""
-        if waiting := {letter.job_id for letter in await self._waiting()}:
-            yield sorted(waiting)
+        if waiting := await _answer(self._redis.hkeys(self._hash)):
+            yield sorted({field.decode().partition(":")[2] for field in waiting})
         after = ""
         while page := await page_of_dead_letters(self._database, after, PAGE):
             yield page
@@ -126,7 +131,7 @@ class DeadLetters:
 
     async def move(self) -> None:
         """Bring the letters of Redis into the database. What it refuses stays, and is in nobody's way."""
-        for letter in await self._waiting():
+        async for letter in self._waiting():
             try:
                 await self._transact(partial(bury, letters=[letter]))
             except DatabaseError as error:
@@ -149,8 +154,10 @@ class DeadLetters:
                 return await self.move()
             await asyncio.sleep(MOVE_SECONDS)
 
-    async def _waiting(self) -> list[DeadLetter]:
-        return [DeadLetter.model_validate_json(kept) for kept in await _answer(self._redis.hvals(self._hash))]
+    async def _waiting(self, fields: str | None = None) -> AsyncIterator[DeadLetter]:
+        """Those in Redis, a page at a time; one may come twice while others are added."""
+        async for _, kept in self._redis.hscan_iter(self._hash, match=fields, count=PAGE):
+            yield DeadLetter.model_validate_json(kept)
 
 
 def message_of(letter: DeadLetter) -> bytes:
