@@ -21,7 +21,6 @@ _JOBS: Final = {
     "add_purged_totals": "purge_orders",
     "delete_order_lines": "purge_orders",
     "delete_orders": "purge_orders",
-    "free_staged": "place_orders",
     "mark_enqueued": "sweep_intake",
     "count_review": "write_review",
     "insert_review": "write_review",
