@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+import structlog
 import uvloop
 from arq.connections import ArqRedis
 from redis import Redis
@@ -33,6 +34,13 @@ hypothesis.settings.register_profile(
     "slow machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("slow machine")
+# A traceback by rich, with every variable, holds up the event loop for longer than Redis has to answer.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 FOLDER: Final = Path(".lockstep") / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 PROCESSES: Final = 3  # of `make test`: tests wait more than they work
 RIGHTS: Final = "SELECT, INSERT, UPDATE, DELETE"  # as sql/accounts/grants.sql
