@@ -21,7 +21,7 @@ test: ## the whole suite, on a private MariaDB and Redis, in Chromium where it i
 	@$(BIN)/coverage report --include='jobs/*' --fail-under=100
 	@$(BIN)/coverage report --include='worker/*' --fail-under=95
 
-crash-points: setup ## the way of an order broken off at every command, in every manner (2 minutes)
+crash-points: setup ## the way of an order broken off at every command, in every manner (3 minutes)
 	@LOCKSTEP_TEST_FULL=1 $(BIN)/python -m pytest tests/end_to_end/test_crash_points.py
 
 lab: setup ## every pitfall on a private MariaDB, and the report in build/lab/index.html

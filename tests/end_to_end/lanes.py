@@ -3,21 +3,24 @@
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
-from jobs.orders import Placed
-from tests.asking import PATIENCE_SECONDS, open_session, owner_url, until
+from jobs.intake import stage
+from jobs.known_orders import find_orders
+from jobs.orders import Outcome, Placed, PlaceOrder
+from tests.asking import ASK_SECONDS, PATIENCE_SECONDS, open_session, owner_url, until
 from tests.end_to_end.forked_workers import Worker
+from tests.end_to_end.watch import IDLE_SECONDS, Point, Watch
 from tests.shop import broken_invariants, open_shop
 from tests.wire_proxy import Dialect, Door, Fault, MySQL, Redis, stand
 from worker.client import OrderClient
@@ -26,7 +29,6 @@ from worker.database.transactions import Database
 from worker.embedded import Servers
 from worker.queue.connection import ANSWER_SECONDS
 from worker.queue.event_stream import count_first_events
-from worker.receipts import Receipt
 from worker.settings import Settings
 
 STATEMENT_SECONDS: Final = 1.2
@@ -38,67 +40,33 @@ HASTY: Final[dict[str, Any]] = {
     "job_seconds": 2,
     "mysql_connections": 4,
     "poll_seconds": 0.5,  # so that no poll comes while an order is on its way
+    "staged_again_seconds": 3,
     "log_format": "json",
 }
 TOO_LATE_SECONDS: Final = 0.5  # after its sender has given it up, a delayed command arrives
-IDLE_SECONDS: Final = 1.5  # longer than a worker with nothing to do ever pauses
 STOCK: Final = 1000
 CLIENT: Final = "client to Redis"
 # Not that of its tries: counted by a delayed command when the job is over, they stay until they expire.
 _KEYS_OF_A_JOB: Final = (job_key_prefix, in_progress_key_prefix)
 _TRANSACTIONS: Final = """SELECT trx_query FROM information_schema.innodb_trx
   JOIN information_schema.processlist ON id = trx_mysql_thread_id WHERE db = DATABASE()"""
-Place = Callable[[OrderClient], AsyncIterator[Receipt]]
+_STAGED: Final = "SELECT LOWER(HEX(order_id)) AS id FROM intake"
 
 
-class Point(NamedTuple):
-    """The nth time that a command of this name comes by while orders are on their way."""
+class Asked(Protocol):
+    """An order that is on its way."""
 
-    way: str
-    command: str
-    nth: int
+    @property
+    def job_id(self) -> str:
+        """Of the job that it goes with."""
+        ...
 
-
-class Recovery(NamedTuple):
-    """What came after a fault."""
-
-    seconds: float  # until the client had all outcomes
-    worker_ended: bool  # by itself, and was started again
+    async def outcome(self, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109  # as a receipt has it
+        """Wait for it."""
+        ...
 
 
-class Watch:
-    """Hears every command of a lane, and springs one trap."""
-
-    def __init__(self) -> None:
-        self.idle: set[str] = set()
-        self.heard: list[Point] = []
-        self.sprung_at: float | None = None
-        self._trap: tuple[Point, Fault] | None = None
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._last_at = time.monotonic()
-
-    def start(self, trap: tuple[Point, Fault] | None = None) -> None:
-        """Count from one again."""
-        self.heard, self.sprung_at, self._trap = [], None, trap
-        self._counts.clear()
-
-    def note(self, way: str, command: str) -> Fault | None:
-        """What is to happen at this command."""
-        if command in self.idle:
-            return None
-        self._last_at = time.monotonic()
-        self._counts[way, command] += 1
-        point = Point(way, command, self._counts[way, command])
-        self.heard.append(point)
-        if self._trap is None or self._trap[0] != point:
-            return None
-        self.sprung_at, fault, self._trap = self._last_at, self._trap[1], None
-        return fault
-
-    async def until_quiet(self) -> None:
-        """Wait until nobody has said anything but idle talk for a while."""
-        while (wait := self._last_at + IDLE_SECONDS - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+Place = Callable[["Lane"], AsyncIterator[Asked]]
 
 
 class Lane:
@@ -118,7 +86,7 @@ class Lane:
         self._redis = redis
         self._placing = False
         self._orders: dict[str, int] = {}  # that have an outcome, and their totals
-        self._client: OrderClient
+        self.client: OrderClient
         self._worker: Worker
 
     @classmethod
@@ -145,7 +113,7 @@ class Lane:
             connecting = OrderClient.connect(
                 await stack.enter_async_context(from_client), queue_name=lane._queue
             )
-            lane._client = await stack.enter_async_context(connecting)
+            lane.client = await stack.enter_async_context(connecting)
             yield lane
 
     async def record(self, places: Collection[Place]) -> list[list[Point]]:
@@ -167,14 +135,14 @@ class Lane:
             recordings.append(self.watch.heard)
         return recordings
 
-    async def run(self, place: Place, trap: tuple[Point, Fault] | None = None) -> Recovery:
-        """Place orders, and look whether all is as it must be."""
+    async def run(self, place: Place, trap: tuple[Point, Fault] | None = None) -> float:
+        """Place orders, and look whether all is as it must be; the seconds from the fault to all outcomes."""
         self.watch.start(trap)
         ends = self._worker.ends
         self._placing = True
-        receipts = [receipt async for receipt in place(self._client)]
+        all_asked = [asked async for asked in place(self)]
         self._placing = False
-        outcomes = await asyncio.gather(*(receipt.outcome(PATIENCE_SECONDS) for receipt in receipts))
+        outcomes = await asyncio.gather(*(asked.outcome(PATIENCE_SECONDS) for asked in all_asked))
         known_at = time.monotonic()
         if trap:
             await self.watch.until_quiet()
@@ -185,11 +153,18 @@ class Lane:
         }
         self._orders |= seen
         await until(
-            partial(self._has_nothing_left, receipts), "the events, and the queue and the locks to be gone"
+            partial(self._has_nothing_left, all_asked),
+            "the events, and the queue, the staged orders and the locks to be gone",
         )
         await self._audit()
-        seconds = max(0.0, known_at - (self.watch.sprung_at or known_at))
-        return Recovery(seconds, self._worker.ends > ends)
+        assert self._worker.ends == ends, f"the worker has ended by itself: {self._worker.log}"
+        return max(0.0, known_at - (self.watch.sprung_at or known_at))
+
+    async def stage(self, order: PlaceOrder) -> Asked:
+        """As a service does that knows no Redis."""
+        async with open_session(self._settings.mysql_url) as session:
+            await session.run(*stage([order]))
+        return Staged(order.order_id, self._settings)
 
     async def _audit(self) -> None:
         """Of all runs so far: the outcomes are those that the client has seen, and everything adds up."""
@@ -203,12 +178,14 @@ class Lane:
         assert not broken, broken
         assert b"Traceback" not in self._worker.log.read_bytes(), f"a traceback in {self._worker.log}"
 
-    async def _has_nothing_left(self, receipts: Sequence[Receipt]) -> bool:
-        jobs = {receipt.job_id for receipt in receipts}
+    async def _has_nothing_left(self, all_asked: Sequence[Asked]) -> bool:
+        jobs = {asked.job_id for asked in all_asked}
         keys = [prefix + job for prefix in _KEYS_OF_A_JOB for job in jobs]
         left = await self._redis.exists(self._queue, *keys)
         told = await count_first_events(self._redis, self._stream)
-        return not left and told == len(self._orders) and not await self._ask(_TRANSACTIONS)
+        if left or told < len(self._orders):
+            return False
+        return not await self._ask(_STAGED) and not await self._ask(_TRANSACTIONS)
 
     async def _ask(self, sql: str) -> list[dict[str, Any]]:
         async with open_session(
@@ -236,6 +213,24 @@ class Lane:
         }
         told = {**HASTY, **settings, "queue_name": self._queue, "events_stream": self._stream}
         return kept | {f"LOCKSTEP_{name.upper()}": str(value) for name, value in told.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An order that was staged: its outcome is in the database."""
+
+    order_id: UUID
+    settings: Settings
+
+    @property
+    def job_id(self) -> str:
+        return str(self.order_id)
+
+    async def outcome(self, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109
+        async with asyncio.timeout(timeout), Database(self.settings) as database:
+            while not (known := await find_orders(database, [self.order_id])):
+                await asyncio.sleep(ASK_SECONDS)
+        return known[self.order_id].first_outcome()
 
 
 def in_database(mysql_url: str, name: str) -> str:
