@@ -73,15 +73,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what touches a private MariaDB with innodb_snapshot_isolation off and on."""
+    """Run what touches a private MariaDB with innodb_snapshot_isolation on, and what is about transactions without it too."""
     if "snapshot_isolation" in metafunc.fixturenames:
-        levels = (
-            ["OFF", "ON"]
-            if MYSQL is None
-            and shutil.which("mariadbd", path="/usr/sbin:" + os.environ["PATH"])
-            and not metafunc.definition.get_closest_marker("either_isolation")
-            else [None]
-        )
+        private = MYSQL is None and shutil.which("mariadbd", path="/usr/sbin:" + os.environ["PATH"])
+        both = metafunc.definition.get_closest_marker("both_isolations")
+        levels = (["OFF", "ON"] if both else ["ON"]) if private else [None]
         metafunc.parametrize("snapshot_isolation", levels, indirect=True, scope="session")
 
 

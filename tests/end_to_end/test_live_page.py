@@ -20,7 +20,6 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.settings import Settings
 
-pytestmark = pytest.mark.either_isolation
 WEB: Final = ("worker", "web", "--port")
 MENDED: Final = "UPDATE customers SET balance_cents = 0 WHERE customer_id = 9"
 POISON: Final = "UPDATE customers SET balance_cents = 18446744073709551615 WHERE customer_id = 9"

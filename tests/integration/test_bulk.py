@@ -19,6 +19,8 @@ from worker.database.transactions import Database
 from worker.queue import wire
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
+
 
 async def place_all(client: OrderClient, orders: list[PlaceOrder], chunk: int = 100) -> list[Receipt]:
     return [receipt async for receipt in client.place_many(orders, chunk=chunk)]

@@ -26,6 +26,8 @@ from worker.queue.group_commit import IN_FLIGHT, GroupCommit
 from worker.queue.page_worker import PageWorker
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
+
 Result = TypeVar("Result")
 Outcomes = list[PlaceOutcome]
 

@@ -37,6 +37,8 @@ from worker.queue.idempotency import place_once
 from worker.queue.page_worker import PageWorker
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
+
 
 async def test_a_staged_order_is_placed_and_a_rolled_back_one_is_not(
     database: Database, session: Session, worker: Worker, make_intake: MakeIntake, redis: ArqRedis

@@ -36,6 +36,7 @@ from worker.errors import LockstepError
 from worker.files import open_source, read_json_lines
 from worker.queue.idempotency import place_once, restock_once
 
+pytestmark = pytest.mark.both_isolations
 SAMPLES: Final = Path(__file__).resolve().parents[2] / "samples" / "journey"
 
 

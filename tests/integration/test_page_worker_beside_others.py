@@ -29,6 +29,8 @@ from worker.queue.page_worker import PageWorker
 from worker.queue.patient_redis import PatientRedis
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
+
 
 @both_kinds
 async def test_it_takes_what_is_due_and_what_nobody_has_in_hand(

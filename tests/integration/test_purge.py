@@ -30,6 +30,7 @@ from worker.queue.idempotency import place_once
 from worker.queue.replay import Replay
 from worker.upkeep import KEEP_AT_LEAST, Pace, purge_with_a_bar
 
+pytestmark = pytest.mark.both_isolations
 QUIET: Final = Console(quiet=True)
 HURRY: Final = Pace(hurry=True)
 OLD: Final = "placed_at = '2020-01-01', recorded_at = '2020-01-01'"

@@ -27,6 +27,8 @@ from worker.queue.event_stream import EventStream
 from worker.queue.idempotency import place_once
 from worker.queue.relay import GATHER_SECONDS, IDLE_SECONDS, Relay
 
+pytestmark = pytest.mark.both_isolations
+
 
 async def place(database: Database, *orders: PlaceOrder) -> list[str]:
     return [outcome.status for outcome in await place_once(database, orders, job="test")]

@@ -26,6 +26,7 @@ from worker.queue.idempotency import place_once
 from worker.queue.relay import Relay
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
 NEVER: Final = 10 * PATIENCE_SECONDS
 
 

@@ -41,6 +41,8 @@ from worker.queue import wire
 from worker.queue.idempotency import place_once
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
+
 
 async def test_two_sweeps_share_what_is_staged(database: Database, session: Session) -> None:
     orders = [an_order({1: 1}, order_id=UUID(int=number)) for number in range(4)]

@@ -15,6 +15,7 @@ from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
 MOVE_STOCK = load_statements("stock.sql")["move_stock"]
 READ = Statement("read", "SELECT available FROM stock WHERE product_id = %(product_id)s")
 PRODUCTS = Statement("products", "SELECT COUNT(*) AS products FROM products")

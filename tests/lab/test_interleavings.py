@@ -25,6 +25,7 @@ from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
 from worker.database.transactions import Database, Isolation
 from worker.queue.idempotency import place_once, restock_once
 
+pytestmark = pytest.mark.both_isolations
 FULL: Final = "LOCKSTEP_TEST_FULL" in os.environ  # all of them, or as many as chance picks
 SAMPLE: Final = 15
 MOST: Final = 2_000

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
+import pytest
 from arq.connections import ArqRedis
 from arq.constants import retry_key_prefix
 from arq.worker import Retry, func
@@ -18,6 +19,7 @@ from worker.queue.dead_letters import DeadLetters
 from worker.queue.replay import Replay
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
 NOBODY = "mysql://nobody:x@127.0.0.1:1/lockstep"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 import structlog
 from pymysql import err
 from tenacity import retry, retry_if_exception, stop_after_attempt
@@ -26,6 +27,7 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.settings import Settings
 
+pytestmark = pytest.mark.both_isolations
 LOCK_WAIT_TIMEOUT = 1205
 NO_SUCH_SAVEPOINT = 1305
 SAVEPOINT = Statement("savepoint", "SAVEPOINT part")
