@@ -17,7 +17,7 @@ from worker.errors import LockstepError
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
-Kind = Literal["PRODUCER", "CONSUMER", "INTERNAL"]
+Kind = Literal["SERVER", "PRODUCER", "CONSUMER", "INTERNAL"]
 
 
 def set_up(service: str) -> Callable[[], None]:

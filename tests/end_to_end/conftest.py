@@ -1,18 +1,21 @@
-"""Real worker processes, by both commands."""
+"""Real processes: workers, by both commands, and the web."""
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.asking import PATIENCE_SECONDS
+from tests.asking import PATIENCE_SECONDS, until
+from tests.end_to_end.own_servers import free_port
 from worker.embedded import Servers
 
 StartWorker = Callable[..., "WorkerProcess"]
+StartWeb = Callable[..., Awaitable["WebProcess"]]
 ARQ: Final = ("arq", "worker.main")
 LOCKSTEP: Final = ("worker", "worker")
 
@@ -40,6 +43,34 @@ class WorkerProcess:
         """SIGTERM; the exit code."""
         self.process.terminate()
         return self.process.wait(PATIENCE_SECONDS)
+
+
+class WebProcess:
+    """One web process, its log in a file."""
+
+    def __init__(self, environment: dict[str, str], log: Path, *options: str) -> None:
+        self.log = log
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        command = [sys.executable, "-m", "worker", "web", "--port", str(port), *options]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    async def listening(self) -> "WebProcess":
+        async def listens() -> bool:
+            return b'"listening"' in self.log.read_bytes()
+
+        await until(listens, "the web to listen")
+        return self
+
+    async def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self.process.wait, PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -83,3 +114,18 @@ def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartW
         worker.process.terminate()
     for worker in workers:
         worker.process.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture
+async def start_web(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[StartWeb]:
+    """Start `lockstep web` with these options and settings; all are stopped at the end."""
+    started: list[WebProcess] = []
+
+    async def start(*options: str, **changed: object) -> WebProcess:
+        more = {f"LOCKSTEP_{name.upper()}": str(value) for name, value in changed.items()}
+        started.append(WebProcess(environment | more, tmp_path / f"web-{len(started)}.log", *options))
+        return await started[-1].listening()
+
+    yield start
+    for web in started:
+        await web.terminate()

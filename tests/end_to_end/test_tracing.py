@@ -7,12 +7,14 @@ from threading import Thread
 from typing import Final
 
 import pytest
+from aiohttp import ClientSession
 from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.asking import PATIENCE_SECONDS, until
-from tests.end_to_end.conftest import LOCKSTEP, StartWorker
+from tests.end_to_end.conftest import LOCKSTEP, StartWeb, StartWorker
 from tests.end_to_end.own_servers import free_port
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
@@ -102,6 +104,34 @@ async def test_a_worker_sends_its_spans_to_the_collector(
     assert [link.span_id for link in collector.spans["group commit"].links] == [process.span_id]
     assert event[b"traceparent"].decode() == f"00-{'a' * 32}-{publish.span_id.hex()}-01"
     assert collector.services == {"lockstep-worker"}
+
+
+async def test_an_order_that_comes_over_http_stays_in_the_trace_of_who_sends_it(
+    environment: dict[str, str],
+    database: Database,
+    redis: ArqRedis,
+    collector: Collector,
+    start_web: StartWeb,
+) -> None:
+    await open_shop(database, {1: 5})
+    environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
+    web = await start_web("--open", tracing="true")
+    order = an_order({1: 1}).model_dump(mode="json", exclude_none=True)
+    async with (
+        ClientSession(web.url, headers={"traceparent": TRACE}) as shop,
+        shop.post("/orders", json=order) as response,
+        shop.get(response.headers["Location"]),
+    ):
+        assert response.status == 202
+    assert await web.terminate() == 0
+    received, sent = collector.spans["POST /orders"], collector.spans["send place_order"]
+    assert received.trace_id == sent.trace_id == bytes.fromhex("a" * 32)
+    assert received.parent_span_id == bytes.fromhex("b" * 16)
+    assert sent.parent_span_id == received.span_id
+    job = wire.deserialize(await redis.get(job_key_prefix + order["order_id"]))
+    assert sent.span_id.hex() in str(job)
+    assert len(collector.spans) == 2, "who only looks is not traced"
+    assert collector.services == {"lockstep-web"}
 
 
 async def test_a_collector_that_is_away_costs_no_order_and_no_end(

@@ -4,15 +4,11 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
-import pytest
 from aiohttp import ClientSession
 
-from tests.asking import PATIENCE_SECONDS, Session, until
-from tests.end_to_end.conftest import LOCKSTEP, StartWorker
-from tests.end_to_end.own_servers import free_port
+from tests.asking import Session, until
+from tests.end_to_end.conftest import LOCKSTEP, StartWeb, StartWorker
 from tests.shop import an_order, open_shop
 from worker.database.transactions import Database
 from worker.settings import Settings
@@ -20,52 +16,6 @@ from worker.settings import Settings
 
 def body(customer_id: int = 1) -> dict[str, object]:
     return an_order({1: 1}, customer_id=customer_id).model_dump(mode="json", exclude_none=True)
-
-
-class WebProcess:
-    """One web process, its log in a file."""
-
-    def __init__(self, environment: dict[str, str], log: Path, *options: str) -> None:
-        self.log = log
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [sys.executable, "-m", "worker", "web", "--port", str(port), *options]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-
-    async def listening(self) -> "WebProcess":
-        async def listens() -> bool:
-            return b'"listening"' in self.log.read_bytes()
-
-        await until(listens, "the web to listen")
-        return self
-
-    async def terminate(self) -> int:
-        self.process.terminate()
-        return await self.ended()
-
-    async def ended(self) -> int:
-        return await asyncio.to_thread(self.process.wait, PATIENCE_SECONDS)
-
-
-StartWeb = Callable[..., Awaitable[WebProcess]]
-
-
-@pytest.fixture
-async def start_web(
-    settings: Settings, environment: dict[str, str], tmp_path: Path
-) -> AsyncIterator[StartWeb]:
-    started: list[WebProcess] = []
-
-    async def start(*options: str, **changed: object) -> WebProcess:
-        more = {f"LOCKSTEP_{name.upper()}": str(value) for name, value in changed.items()}
-        started.append(WebProcess(environment | more, tmp_path / f"web-{len(started)}.log", *options))
-        return await started[-1].listening()
-
-    yield start
-    for web in started:
-        await web.terminate()
 
 
 async def test_it_serves_key_holders_until_it_is_told_to_stop(

@@ -1,5 +1,6 @@
 """The application that `lockstep web` serves."""
 
+import asyncio
 import logging
 from typing import Final
 
@@ -7,6 +8,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from worker import tracing
 from worker.database.migrations import check_ready
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
@@ -15,8 +17,10 @@ from worker.queue import wire
 from worker.settings import Settings
 from worker.web import docs, health, live, orders, storefront
 from worker.web.authentication import GUARD, KeyHolders, Neighbours, is_loopback
+from worker.web.pages import problem_pages
 from worker.web.problems import problems
 from worker.web.servers import SETTINGS, end_waits, open_servers
+from worker.web.traces import traced
 
 logger = structlog.get_logger()
 
@@ -30,9 +34,12 @@ def make_application(settings: Settings, *, is_open: bool = False) -> web.Applic
 
     `is_open`: nobody needs a key, and other sites cannot come in; listen on loopback alone then.
     """
-    application = web.Application(middlewares=[problems], client_max_size=wire.MAX_BATCH_BYTES)
+    application = web.Application(
+        middlewares=[traced, problem_pages, problems], client_max_size=wire.MAX_BATCH_BYTES
+    )
     application[SETTINGS] = settings
     application[GUARD] = Neighbours() if is_open else KeyHolders()
+    application.cleanup_ctx.append(health.watch_lag)
     application.cleanup_ctx.append(open_servers)
     application.on_shutdown.append(end_waits)
     application.add_routes(orders.routes)
@@ -53,8 +60,12 @@ def serve(settings: Settings, host: str, port: int, *, is_open: bool = False) ->
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     loop = uvloop.new_event_loop()
     loop.run_until_complete(_check(settings))
+    application = make_application(settings, is_open=is_open)
+    if settings.tracing:
+        send_the_rest = tracing.set_up("lockstep-web")
+        application.on_cleanup.append(lambda _: asyncio.to_thread(send_the_rest))
     web.run_app(
-        make_application(settings, is_open=is_open),
+        application,
         host=host,
         port=port,
         access_log=None,

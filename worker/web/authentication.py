@@ -90,8 +90,9 @@ class Neighbours:
         if not is_loopback(_host_name(host)):
             raise Problem(HTTPStatus.FORBIDDEN, f"{printable(host)[:80]!r} is no name of this machine")
         own_site = request.headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}
+        followed_link = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "document"
         own_origin = request.headers.get("Origin") in {None, f"{request.scheme}://{host}"}
-        if not (own_site and own_origin):
+        if not ((own_site or followed_link) and own_origin):
             raise Problem(HTTPStatus.FORBIDDEN, "another site sends this")
 
 

@@ -1,5 +1,7 @@
 """Whether this process is well, and what it has counted: for those who watch it."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
@@ -8,12 +10,21 @@ from aiohttp import web
 from worker import metrics
 from worker.database.migrations import check_ready
 from worker.errors import LockstepError
+from worker.probes import Health, watch_event_loop
 from worker.web.authentication import needs_key
 from worker.web.problems import Problem
 from worker.web.servers import DATABASE
 
 OK: Final = "ok\n"
 routes: Final = web.RouteTableDef()
+
+
+async def watch_lag(_: web.Application) -> AsyncIterator[None]:
+    """Measure how late the event loop runs what is due, as long as the application does."""
+    watching = asyncio.create_task(watch_event_loop(Health()))
+    yield
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 @routes.get("/healthz")

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from jobs.storefront import Shown
 from worker.web.bodies import answer
+from worker.web.problems import PROBLEM, ProblemBody
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 _HTML: Final = ("text/html", "text/*", "*/*")
@@ -30,6 +32,20 @@ def respond(
         dict(content), following=following, customer_id=customer_id
     )
     return web.Response(text=page, content_type="text/html", headers=headers | _PROTECTION)
+
+
+@web.middleware
+async def problem_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whoever asks for pages is told of a problem on one."""
+    response = await handler(request)
+    if isinstance(response, web.Response) and response.content_type == PROBLEM:
+        response.headers["Vary"] = "Accept"
+        if wants_html(request):
+            problem = ProblemBody.model_validate_json(response.text or "")
+            response.text = _templates.get_template("problem.html").render(dict(problem), customer_id=None)
+            response.content_type = "text/html"
+            response.headers.update(_PROTECTION)
+    return response
 
 
 def wants_html(request: web.Request) -> bool:

@@ -3,9 +3,10 @@
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.asking import Session
+from tests.asking import Session, until
 from tests.integration.web.conftest import Client, body, problem
 from tests.shop import an_order
+from worker import metrics
 from worker.settings import Settings
 from worker.web.application import make_application
 
@@ -34,6 +35,18 @@ async def test_without_its_database_it_is_alive_and_not_ready(settings: Settings
             async with client.get("/healthz") as response:
                 assert response.status == 200
     await session.run(f"DROP DATABASE {name}")
+
+
+async def test_it_measures_how_late_its_event_loop_is(door: Client) -> None:
+    def count() -> float:
+        return metrics.LOOP_LAG_SECONDS.cumulative()[-1]
+
+    before = count()
+
+    async def measured() -> bool:
+        return count() > before
+
+    await until(measured, "the next tick")
 
 
 async def test_what_it_has_counted_is_for_key_holders(door: Client, settings: Settings) -> None:

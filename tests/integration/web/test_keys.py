@@ -183,6 +183,21 @@ async def test_on_this_machine_no_other_site_comes_in(
             await problem(response)
 
 
+async def test_a_link_on_another_site_leads_to_a_page_and_no_program_of_it_reads_one(door: Client) -> None:
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    for more, status in (
+        ({"Sec-Fetch-Dest": "document"}, 200),
+        ({"Sec-Fetch-Dest": "iframe"}, 403),
+        ({"Sec-Fetch-Dest": "empty"}, 403),
+        ({}, 403),
+    ):
+        async with door.get("/metrics", headers=elsewhere | more) as response:
+            assert response.status == status
+    sent = elsewhere | {"Sec-Fetch-Dest": "document"}
+    async with door.post("/orders", json=body(an_order({1: 1})), headers=sent) as response:
+        assert response.status == 403
+
+
 async def test_keys_are_listed_without_themselves(
     lockstep: Lockstep, locked: Client, session: Session
 ) -> None:

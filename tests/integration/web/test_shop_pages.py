@@ -8,13 +8,16 @@ from html.parser import HTMLParser
 from typing import Final
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from jobs.add_catalogue import Product, add_products
 from tests.asking import Session
-from tests.integration.web.conftest import Client
+from tests.integration.web.conftest import Client, problem
 from tests.shop import an_order, open_shop
 from worker.database.transactions import Database
 from worker.queue.idempotency import place_once
+from worker.settings import Settings
+from worker.web.application import make_application
 
 BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 EVIL: Final = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}{% x %}"""
@@ -146,3 +149,35 @@ async def test_every_field_has_a_label_and_every_page_a_title_a_language_and_one
     assert page.unlabelled == []
     ids, name = {attributes.get("id") for _, attributes in page.elements}, "aria-labelledby"
     assert {attributes[name] for _, attributes in page.elements if name in attributes} <= ids
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/product/7", 404, "there is no product 7"),
+        ("/product/%3Cb%3E", 400, "product_id: '<b>' is no number"),
+        ("/nowhere", 404, "Not Found"),
+    ],
+)
+async def test_a_browser_is_told_of_a_problem_on_a_page_and_a_program_in_json(
+    path: str, status: int, said: str, door: Client
+) -> None:
+    async with door.get(path, headers=BROWSER) as response:
+        assert (response.status, response.content_type) == (status, "text/html")
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["Vary"] == "Accept"
+        page = Page(await response.text())
+    assert said in "".join(page.texts["p"])
+    assert page.all_of("b") == []
+    async with door.get(path) as response:
+        assert said in (await problem(response))["detail"]
+        assert response.headers["Vary"] == "Accept"
+
+
+async def test_a_page_of_a_problem_keeps_what_the_answer_says_to_programs(settings: Settings) -> None:
+    async with (
+        TestClient(TestServer(make_application(settings))) as locked,
+        locked.get("/product/1/1", headers=BROWSER) as response,
+    ):
+        assert (response.status, response.content_type) == (401, "text/html")
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
