@@ -219,7 +219,7 @@ async def test_all_products_are_found_by_their_links(door: Client, database: Dat
 )
 async def test_what_is_not_there_is_named(path: str, named: str, door: Client, database: Database) -> None:
     await open_shop(database, {1: 5})
-    async with door.get(path, headers={"Accept": "text/html"}) as response:
+    async with door.get(path) as response:
         assert response.status == 404
         assert (await problem(response))["detail"] == named
 
