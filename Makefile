@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test crash-points lab lab-full bench soak up lint ops-check check clean
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # the suite starts some 200 processes, and each would compile everything again
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +16,8 @@ demo: setup ## 2,000 orders through two workers, one of them killed half-way, th
 test: ## the whole suite, on a private MariaDB and Redis, in Chromium where it is about a page, with coverage
 	@scripts/bootstrap chromium
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n auto -m 'not alone'
-	@$(BIN)/coverage run -m pytest -m alone
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal -m 'not alone'
+	@$(BIN)/python -m pytest -m alone
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include='jobs/*' --fail-under=100
 	@$(BIN)/coverage report --include='worker/*' --fail-under=95

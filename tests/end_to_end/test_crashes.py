@@ -19,7 +19,6 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 PROGRESS = "arq:in-progress:"
 
 
