@@ -196,7 +196,7 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
             return b'"outage"' in zombie.log.read_bytes()
 
         await until(gone_on, "the worker to find its session gone")
-        assert zombie.terminate() == 0
+        assert await zombie.terminate() == 0
         assert (await receipt.outcome(timeout=30)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     await until(lambda: redis.xlen("lockstep:events"), "the event to be published")
@@ -223,7 +223,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
     async with OrderClient.connect(settings.redis_url) as client:
         receipt = await client.place(order)
         await until_waiting(other_session, 1)
-        exit_code = asyncio.create_task(asyncio.to_thread(worker.terminate))
+        exit_code = asyncio.create_task(worker.terminate())
 
         async def is_stopping() -> bool:
             return b"shutdown on SIGTERM" in worker.log.read_bytes()
@@ -262,7 +262,7 @@ async def test_two_workers_on_the_same_hot_products(
     assert await session.value("SELECT MIN(available) FROM stock") == 0
     assert not await broken_invariants(database)
     for worker in workers:
-        assert worker.terminate() == 0
+        assert await worker.terminate() == 0
         levels = {
             json.loads(line)["level"] for line in worker.log.read_text().splitlines() if line.startswith("{")
         }

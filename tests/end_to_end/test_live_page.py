@@ -234,7 +234,7 @@ async def test_a_server_that_stops_lets_its_watchers_go_and_they_come_again(
         await page.goto("/")
         link = page.locator("#link")
         await expect(link).to_have_text("live")
-        assert web.terminate() == 0
+        assert await web.terminate() == 0
         await expect(link).to_contain_text("connection lost")
         await start_web(start_worker, port)
         await expect(link).to_have_text("live")

@@ -83,7 +83,7 @@ async def test_a_worker_tells_what_it_has_done_at_its_port_and_in_redis(
     assert (vitals.kind, vitals.pid) == ("arq" if command == ARQ else "lockstep", worker.process.pid)
     assert vitals.outcomes == {"placed": 1, "rejected:insufficient_stock": 1}
     assert vitals.loop_lag.counts[-1] > 0
-    assert worker.terminate() == 0
+    assert await worker.terminate() == 0
     assert await read_vitals(redis, settings.queue_name) == []
 
 
@@ -108,7 +108,7 @@ async def test_of_several_processes_each_answers_at_the_next_port(
         assert await until_says(each, "/readyz", 200) == "ok\n"
     pids = {one.pid for one in await until(partial(read_vitals, redis, "arq:queue"), "both workers")}
     assert group.process.pid not in pids
-    assert group.terminate() == 0
+    assert await group.terminate() == 0
 
 
 async def test_a_worker_whose_database_is_away_lives_and_is_not_ready(

@@ -43,7 +43,7 @@ async def test_no_program_has_a_password_in_its_arguments(
 
         await until(started, "the worker to start")
         seen = subprocess.run(["ps", "-wwAo", "args="], capture_output=True, text=True, check=True).stdout  # noqa: ASYNC221
-        worker.terminate()
+        await worker.terminate()
         assert str(tmp_path / "servers") in seen
         assert len(passwords(servers)) == 2
         assert not [password for password in passwords(servers) if password in seen]
@@ -109,7 +109,7 @@ async def test_the_log_of_a_worker_that_meets_a_bug_holds_no_password_and_no_ord
                 return b'"bug"' in worker.log.read_bytes()
 
             await until(complained, "the worker to complain")
-        worker.terminate()
+        await worker.terminate()
         log = worker.log.read_text()
     assert "Traceback" in log
     assert not [secret for secret in passwords(servers) if secret in log]

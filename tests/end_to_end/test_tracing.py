@@ -1,6 +1,5 @@
 """Real workers that trace: to a collector over OTLP, and, where they do not, as somebody that hands traces on."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -96,7 +95,7 @@ async def test_a_worker_sends_its_spans_to_the_collector(
     worker = start_worker(command, tracing="true")
     await place_traced(redis)
     event = await published(redis)
-    assert worker.terminate() == 0, "and what it has not sent yet it sends at its end"
+    assert await worker.terminate() == 0, "and what it has not sent yet it sends at its end"
     process, publish = collector.spans["process place_order"], collector.spans["publish order.placed"]
     assert {process.trace_id, publish.trace_id} == {bytes.fromhex("a" * 32)}
     assert process.parent_span_id == bytes.fromhex("b" * 16)
@@ -144,7 +143,7 @@ async def test_a_collector_that_is_away_costs_no_order_and_no_end(
     async with OrderClient.connect(settings.redis_url) as client:
         receipt = await client.place(an_order({1: 1}))
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-    assert await asyncio.to_thread(worker.terminate) == 0
+    assert await worker.terminate() == 0
 
 
 async def test_a_worker_that_does_not_trace_hands_the_trace_on_to_the_event(

@@ -172,7 +172,7 @@ async def test_without_a_database_server_orders_wait_in_the_queue(
             return b'"deferred"' in lost.log.read_bytes()
 
         await until(deferred, "the order to be deferred")
-        assert lost.terminate() == 0
+        assert await lost.terminate() == 0
         start_worker(command)
         assert (await receipt.outcome(timeout=30)).status == "placed"
 
@@ -203,7 +203,7 @@ async def test_redis_restarting_under_a_worker_is_survived(
             await redis.start()
             assert (await receipt.outcome(timeout=30)).status == "placed"
             assert (await (await client.place(an_order({1: 1}))).outcome(timeout=30)).status == "placed"
-        assert worker.terminate() == 0
+        assert await worker.terminate() == 0
     finally:
         redis.stop()
 
@@ -296,7 +296,7 @@ async def test_workers_that_cannot_start_are_started_again_after_growing_pauses(
 
     await until(failed_twice, "two failures")
     assert b"check user and password in LOCKSTEP_MYSQL_URL" in group.log.read_bytes()
-    assert group.terminate() == 0, "none was left to stop"
+    assert await group.terminate() == 0, "none was left to stop"
 
 
 async def test_several_processes_without_settings_are_none(tmp_path: Path) -> None:
@@ -328,4 +328,4 @@ async def test_an_order_staged_by_an_insert_alone_is_placed(
 
     await until(placed, "the order")
     assert await session.value("SELECT COUNT(*) FROM intake") == 0
-    assert worker.terminate() == 0
+    assert await worker.terminate() == 0
