@@ -158,6 +158,24 @@ async def test_the_numbers_move_while_orders_run(
     await expect(page.locator("#rate")).to_have_text("0")  # and it falls again
 
 
+async def test_a_page_that_is_opened_after_the_orders_does_not_say_that_there_were_none(
+    browser: Browser,
+    web: WorkerProcess,
+    port: int,
+    database: Database,
+    client: OrderClient,
+    start_worker: StartWorker,
+) -> None:
+    await open_shop(database, {1: 5})
+    start_worker(LOCKSTEP)
+    assert await place(client, {1: 1}) == "placed"
+    async with opened_page(browser, f"http://127.0.0.1:{port}") as page:
+        await page.goto("/")
+        await expect(page.locator("#products tbody tr").first).to_contain_text("product 1")
+        await expect(page.locator("#outcomes tbody tr")).to_have_count(0)
+        await expect(page.locator("#next")).to_be_hidden()
+
+
 async def test_a_forced_deadlock_appears_as_a_picture_with_its_words(
     page: Page,
     database: Database,

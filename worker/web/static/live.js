@@ -164,7 +164,8 @@ const showNext = (beat) => {
   const jobs = beat.queue?.jobs ?? 0;
   const noWorker = beat.workers !== null && !beat.workers.some(({ alive }) => alive);
   const noProduct = beat.products !== null && !beat.products.stocked;
-  const noOrder = !noWorker && !noProduct && beat.outcomes?.length === 0 && jobs === 0;
+  // Outcomes are counted from when somebody watches on; the stream remembers the minute before.
+  const noOrder = !noWorker && !noProduct && beat.outcomes?.length === 0 && jobs === 0 && !beat.products?.hottest.length;
   put("next-jobs", jobs ? `${whole(jobs)} jobs wait, and no worker runs.` : "No worker runs.");
   show("next-worker", noWorker);
   show("next-catalogue", noProduct);
