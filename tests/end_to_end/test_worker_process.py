@@ -20,7 +20,8 @@ from jobs.intake import stage
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import OwnRedis
-from tests.shop import an_order, open_shop
+from tests.shop import an_order, broken_invariants, open_shop
+from tests.wire_proxy import Door, Fault, Redis, stand
 from worker import supervisor
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -175,6 +176,34 @@ async def test_without_a_database_server_orders_wait_in_the_queue(
         assert await lost.terminate() == 0
         start_worker(command)
         assert (await receipt.outcome(timeout=30)).status == "placed"
+
+
+async def test_a_worker_that_is_stopped_while_redis_is_silent_ends_without_a_traceback(
+    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+) -> None:
+    """What it could not tell Redis any more another worker finds in the database."""
+    await open_shop(database, {1: 5})
+    silent = asyncio.Event()
+
+    def at(sent: str) -> Fault | None:
+        if "arq:result" not in sent or silent.is_set():
+            return None
+        silent.set()
+        return Fault.DELAY
+
+    door = Door(settings.redis_url, Redis, at, kill=lambda: None, delay_seconds=PATIENCE_SECONDS)
+    async with stand(door) as url, OrderClient.connect(settings.redis_url) as client:
+        worker = start_worker(command, **PATIENT | {"redis_url": url, "stop_seconds": 1})
+        receipt = await client.place(an_order({1: 1}))
+        await asyncio.wait_for(silent.wait(), PATIENCE_SECONDS)
+        assert await worker.terminate() == (1 if command == ARQ else 0)
+        log = worker.log.read_text()
+        assert "Traceback" not in log
+        assert ("others run them again" if command == ARQ else '"stopped"') in log
+        await redis.delete(f"arq:in-progress:{receipt.job_id}")  # as if its time were over
+        start_worker(command)
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+    assert not await broken_invariants(database)
 
 
 async def test_redis_restarting_under_a_worker_is_survived(

@@ -97,6 +97,13 @@ class PageWorker(Worker):
         self._page: list[_Ended] = []
         self._ending: asyncio.Task[None] | None = None
 
+    async def close(self) -> None:
+        """End what runs beside the jobs, too, where a job was cancelled while it told Redis of its end."""
+        if self.tasks:
+            await asyncio.wait(self.tasks.values())
+        self.tasks = {job_id: task for job_id, task in self.tasks.items() if not task.cancelled()}
+        await super().close()
+
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start these jobs as there is room for them, except those that somebody else has in hand."""
         while job_ids and self.allow_pick_jobs:
