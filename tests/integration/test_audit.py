@@ -22,7 +22,6 @@ from tests.shop import an_order, broken_invariants, empty_outbox, open_shop
 from worker.database.transactions import Database
 from worker.queue.idempotency import place_once
 
-pytestmark = pytest.mark.both_isolations
 BREAKS: Final = {
     "stock_adds_up": "UPDATE stock SET available = available + 1 WHERE product_id = 1",
     "every_product_has_stock": "DELETE FROM products WHERE product_id = 2",

@@ -32,7 +32,6 @@ from worker.queue.replay import Replay
 from worker.queue.tasks import DEAD_LETTERS_KEY
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 QUEUE: Final = "arq:queue"
 both_kinds = pytest.mark.parametrize("kind", [Worker, PageWorker])
 

@@ -30,7 +30,6 @@ from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 DEADLOCK: Final = 1213
 TRIES: Final = 10  # the status shows the latest deadlock of the whole server, which others may use, too
 LOCK_STOCK: Final = load_statements("locks.sql")["lock_stock"].text

@@ -19,8 +19,6 @@ from worker.database.examples import EXAMPLES
 from worker.database.plans import BY_DESIGN, all_statements, explain
 from worker.database.transactions import Database
 
-pytestmark = pytest.mark.both_isolations
-
 Lock = Callable[[Transaction, Sequence[int]], Awaitable[dict[int, Any]]]
 TABLES: Final = {
     "customers",

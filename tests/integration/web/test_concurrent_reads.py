@@ -17,8 +17,6 @@ from worker.queue import cache
 from worker.settings import Settings
 from worker.web.application import make_application
 
-pytestmark = pytest.mark.both_isolations
-
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from tests.shop import broken_invariants, open_shop
 from worker.database.transactions import Database
 from worker.queue import cache
 
-pytestmark = pytest.mark.both_isolations
 REVIEW = {"customer_id": 2, "rating": 4, "body": "good"}
 
 

@@ -4,7 +4,6 @@ import asyncio
 import signal
 from typing import Any
 
-import pytest
 from arq.connections import ArqRedis
 from arq.constants import retry_key_prefix
 from arq.worker import Retry, func
@@ -19,7 +18,6 @@ from worker.queue.dead_letters import DeadLetters
 from worker.queue.replay import Replay
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 NOBODY = "mysql://nobody:x@127.0.0.1:1/lockstep"
 
 
