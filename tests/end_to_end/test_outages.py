@@ -114,9 +114,7 @@ async def opened_shop(own: OwnServers, start_worker: StartWorker, **told: Any) -
         lanes = []
         for name, command in {"arq": ARQ, "lockstep": LOCKSTEP}.items():
             worker = start_worker(command, **{"redis_url": own.redis.url, "queue_name": name, **told})
-            stack.push_async_callback(
-                asyncio.to_thread, worker.terminate
-            )  # before its servers, or proxies, end
+            stack.push_async_callback(worker.terminate)  # before its servers, or proxies, end
             client = OrderClient.connect(own.redis.url, queue_name=name)
             lanes.append(Lane(worker, await stack.enter_async_context(client)))
         shop = Shop(own, lanes)
