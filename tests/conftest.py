@@ -1,6 +1,7 @@
 """The servers of the suite: private ones, or those of LOCKSTEP_TEST_MYSQL_URL and LOCKSTEP_TEST_REDIS_URL."""
 
 import asyncio
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -65,6 +66,12 @@ TABLES: Final = (
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that workers run on; it differs from asyncio's where a connection breaks."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector need not look at it, and at the rest as seldom as in a worker."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_xdist_auto_num_workers() -> int:
