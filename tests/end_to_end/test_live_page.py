@@ -18,6 +18,7 @@ from tests.end_to_end.own_servers import free_port
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
+from worker.queue.vitals import read_vitals
 from worker.settings import Settings
 
 WEB: Final = ("worker", "web", "--port")
@@ -164,11 +165,17 @@ async def test_a_page_that_is_opened_after_the_orders_does_not_say_that_there_we
     port: int,
     database: Database,
     client: OrderClient,
+    redis: ArqRedis,
     start_worker: StartWorker,
 ) -> None:
     await open_shop(database, {1: 5})
     start_worker(LOCKSTEP)
     assert await place(client, {1: 1}) == "placed"
+
+    async def told() -> bool:
+        return any(one.outcomes.get("placed") for one in await read_vitals(redis, "arq:queue"))
+
+    await until(told, "the worker to tell of it: what it tells later is counted")
     async with opened_page(browser, f"http://127.0.0.1:{port}") as page:
         await page.goto("/")
         await expect(page.locator("#products tbody tr").first).to_contain_text("product 1")
