@@ -149,12 +149,9 @@ def _sentence(error: BaseException) -> str:
 def _say_what_ended_arq(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, _REDIS_ERRORS):
         sys.stderr.write(f"{_sentence(error)}\n")
-    elif isinstance(
-        error, asyncio.CancelledError
-    ):  # of a job that arq has cancelled while it told Redis of its end
-        sys.stderr.write(
-            "lockstep: the worker has ended before Redis knew of all its jobs: others run them again.\n"
-        )
+    elif isinstance(error, asyncio.CancelledError):
+        # Of a job that arq cancelled while it told Redis of its end.
+        sys.stderr.write("lockstep: the worker ended before Redis knew of all its jobs; others run them.\n")
     else:
         sys.__excepthook__(kind, error, trace)
 

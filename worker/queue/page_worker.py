@@ -97,13 +97,6 @@ class PageWorker(Worker):
         self._page: list[_Ended] = []
         self._ending: asyncio.Task[None] | None = None
 
-    async def close(self) -> None:
-        """End what runs beside the jobs, too, where a job was cancelled while it told Redis of its end."""
-        if self.tasks:
-            await asyncio.wait(self.tasks.values())
-        self.tasks = {job_id: task for job_id, task in self.tasks.items() if not task.cancelled()}
-        await super().close()
-
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start these jobs as there is room for them, except those that somebody else has in hand."""
         while job_ids and self.allow_pick_jobs:
@@ -177,7 +170,7 @@ class PageWorker(Worker):
             self.jobs_retried += 1
             defer_ms = error.defer_score if isinstance(error, Retry) else None
             due_ms = timestamp_ms() + defer_ms if defer_ms else 0
-            await asyncio.shield(self._end(_Ended(job.job_id, due_ms=due_ms)))
+            await self._end(_Ended(job.job_id, due_ms=due_ms))
             return
         except Exception as error:
             logger.exception("job failed", job_id=job.name)
@@ -187,14 +180,15 @@ class PageWorker(Worker):
             name, args, {}, job.job_try, enqueued_ms, success, result, started_ms, timestamp_ms(),
             f"{job.name}:{name}", self.queue_name, job_id=job.name, serializer=self.job_serializer,
         )  # fmt: skip
-        await asyncio.shield(self._end(_Ended(job.job_id, serialized)))
+        await self._end(_Ended(job.job_id, serialized))
 
-    def _end(self, job: _Ended) -> asyncio.Task[None]:
-        """The task that ends this job, together with all others of this moment."""
+    async def _end(self, job: _Ended) -> None:
+        """End this job, together with all others of this moment. A worker that stops leaves that to itself."""
         if self._ending is None:
             self._ending = self.loop.create_task(self._end_page())
         self._page.append(job)
-        return self._ending
+        with suppress(asyncio.CancelledError):  # arq's close() would end with it, and leave the rest open
+            await asyncio.shield(self._ending)
 
     async def _end_page(self) -> None:
         page, self._page, self._ending = self._page, [], None
