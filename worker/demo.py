@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import signal
 import statistics
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,13 +32,14 @@ from worker.files import open_source, read_json_lines
 from worker.processes import interrupt_on_signals, start_worker, stopped_at_the_end
 from worker.queue.connection import open_queue
 from worker.queue.event_stream import count_first_events
-from worker.queue.wire import Timing, read_timings
+from worker.queue.wire import Timing, jobs_in_a_try, read_timings
 from worker.report import print_findings
 from worker.settings import PREFIX, TEST_PREFIX, Settings
 
 FOLDER: Final = Path(".lockstep/demo")
 PATIENCE_SECONDS: Final = 120
 LOOK_SECONDS: Final = 0.1
+MOMENT_SECONDS: Final = 0.005
 _COUNT_OUTCOMES = load_statements("orders.sql")["count_outcomes"]
 
 
@@ -67,9 +70,26 @@ class Workers:
                 start_worker(self._servers, "arq", "worker.main", log=log, log_format="json")
             )
 
-    def kill_first(self) -> None:
-        """SIGKILL: it can neither finish nor say goodbye."""
-        self.processes[0].kill()
+    async def kill_first(
+        self, tried: Callable[[], Awaitable[set[str]]], queued: Callable[[], Awaitable[int]]
+    ) -> None:
+        """SIGKILL the first in the midst of its jobs: it can neither finish nor say goodbye.
+
+        Redis does not say whose a job is, so the second stands still meanwhile: what begins now is the first's.
+        """
+        first, second = self.processes
+        try:
+            second.send_signal(signal.SIGSTOP)
+            of_second = await tried()
+            while await queued():
+                first.send_signal(signal.SIGSTOP)
+                if await tried() - of_second:
+                    break
+                first.send_signal(signal.SIGCONT)
+                await asyncio.sleep(MOMENT_SECONDS)
+        finally:
+            first.kill()
+            second.send_signal(signal.SIGCONT)
 
     def check_alive(self, expected: int) -> None:
         """Raise LockstepError where fewer than `expected` of them run."""
@@ -122,16 +142,17 @@ async def _place_all(console: Console, servers: Servers, workers: Workers) -> Re
         workers.start()
         workers.start()
         console.print("two workers: `arq worker.main`")
+        redis = await open_queue(servers.redis_url, settings.queue_name)
         started = time.time()
-        async for _ in client.place_many(orders, chunk=1):
-            pass
-        killed_at = await _watch(console, database, workers, len(orders))
+        kill = partial(workers.kill_first, partial(jobs_in_a_try, redis), client.queued)
+        killed_at, _ = await asyncio.gather(
+            _watch(console, database, workers, kill, len(orders)), _enqueue(client, orders)
+        )
         while await client.queued():
             await asyncio.sleep(LOOK_SECONDS)
         seconds = time.time() - started
         while await next_events(database, after=0, size=1):
             await asyncio.sleep(LOOK_SECONDS)
-        redis = await open_queue(servers.redis_url, settings.queue_name)
         timings = await read_timings(redis, [str(order.order_id) for order in orders])
         published = await count_first_events(redis, settings.events_stream)
         await redis.aclose()
@@ -140,7 +161,14 @@ async def _place_all(console: Console, servers: Servers, workers: Workers) -> Re
     return Result(outcomes, seconds, timings, workers.conflicts(), killed_at, published, findings)
 
 
-async def _watch(console: Console, database: Database, workers: Workers, total: int) -> float:
+async def _enqueue(client: OrderClient, orders: Sequence[PlaceOrder]) -> None:
+    async for _ in client.place_many(orders, chunk=1):
+        pass
+
+
+async def _watch(
+    console: Console, database: Database, workers: Workers, kill: Callable[[], Awaitable[None]], total: int
+) -> float:
     """Show the progress, kill a worker half-way and start another; when that was."""
     killed_at, started, working_seconds, done = 0.0, time.monotonic(), 0.0, 0
     columns = (BarColumn(bar_width=16), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -162,7 +190,7 @@ async def _watch(console: Console, database: Database, workers: Workers, total: 
             )
             progress.update(bar, completed=done, description=state)
             if not killed_at and done >= total / 2:
-                workers.kill_first()
+                await kill()
                 killed_at = time.time()
                 workers.start()
                 progress.print(
