@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -253,6 +253,15 @@ def is_running(pid: int) -> bool:
     return True
 
 
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """A suite that was started with nohup would hand that on to what it starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_of_several_processes_one_that_dies_is_replaced_and_all_end_together(
     number: signal.Signals, settings: Settings, database: Database, start_worker: StartWorker

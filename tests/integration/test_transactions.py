@@ -1,7 +1,6 @@
 """transact(): isolation, retries, poison, cancellation, and what goes back to the pool."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +8,7 @@ import structlog
 
 from jobs.locks import lock_stock
 from jobs.transaction import Statement, Transaction, load_statements
-from tests.asking import Session, until, until_gone, until_waiting
+from tests.asking import PATIENCE_SECONDS, Session, until, until_gone, until_waiting
 from tests.shop import open_shop
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
@@ -263,12 +262,12 @@ async def test_a_table_that_a_migration_has_made_anew_is_a_conflict_for_an_older
 async def test_a_cancelled_lock_waiter_leaves_no_session_behind(
     settings: Settings, session: Session, other_session: Session
 ) -> None:
-    """The server by itself would let it wait for a minute."""
+    """The server by itself would let it wait for longer than this test does."""
     patient = {
-        "lock_wait_seconds": 60,
-        "statement_seconds": 70.0,
-        "transaction_seconds": 80.0,
-        "job_seconds": 90,
+        "lock_wait_seconds": 2 * PATIENCE_SECONDS,
+        "statement_seconds": 2.5 * PATIENCE_SECONDS,
+        "transaction_seconds": 3.0 * PATIENCE_SECONDS,
+        "job_seconds": 4 * PATIENCE_SECONDS,
     }
     async with Database(settings.model_copy(update=patient)) as database:
         await open_shop(database, {1: 5, 2: 5})
@@ -278,14 +277,10 @@ async def test_a_cancelled_lock_waiter_leaves_no_session_behind(
             database.transact(lambda transaction: lock_stock(transaction, [1, 2]), job="test")
         )
         (zombie,) = await until_waiting(other_session, 1)
-        cancelled = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await until_gone(other_session, zombie)
-        seconds = time.monotonic() - cancelled
-        print(f"session gone {seconds:.2f} s after the cancellation")  # noqa: T201
-        assert seconds < 1
     await other_session.run("BEGIN")
     rows = await other_session.run("SELECT * FROM stock WHERE product_id = 1 FOR UPDATE NOWAIT")
     await other_session.run("ROLLBACK")
