@@ -12,9 +12,11 @@ from arq.connections import ArqRedis, create_pool
 from arq.constants import job_key_prefix
 from arq.jobs import Job
 
-from tests.asking import PATIENT, Session, until, waiting_sessions
-from tests.integration.conftest import MakeWorker
-from tests.shop import broken_invariants, open_shop
+from jobs.orders import Restock
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting, waiting_sessions
+from tests.integration.conftest import MakeWorker, running
+from tests.shop import an_order, broken_invariants, open_shop
+from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import wire
 from worker.queue.connection import redis_settings
@@ -224,3 +226,30 @@ async def test_a_job_that_takes_too_long_is_tried_again_and_leaves_no_session_be
     await redis.zadd("arq:queue", {"job": 1})
     await make_worker(database).main()
     assert (await outcome_of(redis, "job"))["status"] == "restocked"
+
+
+async def test_jobs_that_wait_for_a_row_leave_connections_to_the_orders(
+    settings: Settings, session: Session, other_session: Session, make_worker: MakeWorker
+) -> None:
+    async with (
+        Database(settings.model_copy(update=PATIENT)) as database,
+        OrderClient.connect(settings.redis_url) as client,
+    ):
+        await open_shop(database, {1: 5, 2: 5})
+        await session.run("BEGIN")
+        await session.run("SELECT * FROM stock WHERE product_id = 2 FOR UPDATE")
+        new_stock = [
+            Restock(restock_id=uuid4(), product_id=2, quantity=1)
+            for _ in range(2 * settings.mysql_connections)
+        ]
+        restocks = [await client.restock(request) for request in new_stock]
+        async with running(
+            make_worker(database, burst=False, max_jobs=50, job_seconds=PATIENT["job_seconds"])
+        ):
+            await until_waiting(other_session, settings.mysql_connections // 2)
+            order = await client.place(an_order({1: 1}))
+            assert (await order.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+            await session.run("COMMIT")
+            for restock in restocks:
+                assert (await restock.outcome(timeout=PATIENCE_SECONDS)).status == "restocked"
+        assert not await broken_invariants(database)

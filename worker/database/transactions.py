@@ -48,6 +48,8 @@ class Database:
         self._settings = settings
         self._connections = Connections(settings)
         self.committed = asyncio.Event()  # set by each commit; cleared by whoever waits for one
+        # For jobs with a transaction each: however many wait for rows, what serves all finds a connection.
+        self.one_of_many = asyncio.Semaphore(max(1, settings.mysql_connections // 2))
         # On a connection outside of the pool.
         self._deadlocks = DeadlockLog(lambda: Database(settings), tell_deadlock)
 

@@ -92,24 +92,28 @@ async def _place_traced(
 
 async def _cancel_order(ctx: Context, request: CancelOrder) -> Outcome:
     database: Database = ctx[DATABASE_KEY]
-    taken = await read_taken(database, request.order_id)
-    if not isinstance(taken, Taken):
-        return taken
-    work = partial(cancel_order, taken=taken, traceparent=tracing.current())
-    return await database.transact(work, job=wire.CANCEL_ORDER)
+    async with database.one_of_many:
+        taken = await read_taken(database, request.order_id)
+        if not isinstance(taken, Taken):
+            return taken
+        work = partial(cancel_order, taken=taken, traceparent=tracing.current())
+        return await database.transact(work, job=wire.CANCEL_ORDER)
 
 
 async def _ship_order(ctx: Context, request: ShipOrder) -> Outcome:
     database: Database = ctx[DATABASE_KEY]
-    order = await find_placed_order(database, request.order_id)
-    if not isinstance(order, KnownOrder):
-        return order
-    work = partial(ship_order, order=order, traceparent=tracing.current())
-    return await database.transact(work, job=wire.SHIP_ORDER)
+    async with database.one_of_many:
+        order = await find_placed_order(database, request.order_id)
+        if not isinstance(order, KnownOrder):
+            return order
+        work = partial(ship_order, order=order, traceparent=tracing.current())
+        return await database.transact(work, job=wire.SHIP_ORDER)
 
 
 async def _restock(ctx: Context, request: Restock) -> Outcome:
-    return await restock_once(ctx[DATABASE_KEY], request)
+    database: Database = ctx[DATABASE_KEY]
+    async with database.one_of_many:
+        return await restock_once(database, request)
 
 
 def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitable[Outcome]]) -> Function:
