@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.transaction import Statement, Transaction
-from tests.asking import Session
+from tests.asking import PATIENCE_SECONDS, Session
 from tests.lab.traps.bare import (
     DEADLOCK,
     MANY,
@@ -24,6 +24,7 @@ from tests.lab.traps.bare import (
 )
 from tests.lab.traps.proxy import Proxy
 from tests.shop import open_shop
+from worker.database import connections
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database
 from worker.settings import Settings
@@ -185,9 +186,10 @@ async def test_victims_connection_wrong_the_pool_closes_it(
 
 
 async def test_victims_connection_right_it_is_used_again(
-    settings: Settings, session: Session, other_session: Session
+    settings: Settings, session: Session, other_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Q09. It is rolled back, and the next attempt runs on it."""
+    monkeypatch.setattr(connections, "CLEAN_UP_SECONDS", PATIENCE_SECONDS)
     async with Database(one_connection(settings)) as database:
         await open_shop(database, MANY)
         await write_all_but_product_1(session)

@@ -228,7 +228,7 @@ async def test_an_error_reaches_every_caller_and_the_next_call_goes(
 
 async def test_with_linger_seconds_it_waits_for_company(trips: RoundTrips) -> None:
     trips.go.set()
-    lingering = Sender(NO_REDIS, linger_seconds=0.2)
+    lingering = Sender(NO_REDIS, linger_seconds=2.0)
     first = calling(lingering, an_order())
     await asyncio.wait(first, timeout=0.01)
     assert trips.jobs == []
