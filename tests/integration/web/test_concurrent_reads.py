@@ -82,7 +82,7 @@ async def test_who_gets_no_connection_in_time_is_told_when_to_come_again(
     path: str, settings: Settings, database: Database, session: Session, other_session: Session
 ) -> None:
     await open_shop(database, {1: 5})
-    async with serving(settings, mysql_connections=1, connection_seconds=0.2) as client:
+    async with serving(settings, mysql_connections=1, connection_seconds=1.5) as client:
         await session.run("LOCK TABLES products WRITE")
         holding = asyncio.create_task(status(client, "/products"))
         await until_waiting(other_session, 1)
