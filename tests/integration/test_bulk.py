@@ -215,7 +215,7 @@ async def test_requests_of_all_kinds_share_a_round_trip_but_no_job(
 
 
 async def test_with_linger_seconds_orders_of_a_while_share_a_job(settings: Settings, redis: ArqRedis) -> None:
-    async with OrderClient.connect(settings.redis_url, linger_seconds=0.3) as client:
+    async with OrderClient.connect(settings.redis_url, linger_seconds=2.0) as client:
         first = asyncio.create_task(client.place(an_order({1: 1})))
         await asyncio.wait([first], timeout=0.05)
         await asyncio.gather(first, client.place(an_order({1: 1})))

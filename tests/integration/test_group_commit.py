@@ -14,7 +14,7 @@ from arq.worker import Worker
 
 from jobs.orders import Conflict, Placed, PlaceOrder, PlaceOutcome
 from jobs.transaction import Transaction
-from tests.asking import Session, until_waiting
+from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
 from tests.lab.traps.proxy import Loss, Proxy
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
@@ -188,9 +188,9 @@ async def test_a_row_that_somebody_holds_delays_the_neighbours_once_and_fails_no
         receipts = [receipt async for receipt in client.place_many([*held, *neighbours], chunk=1)]
         async with running(make_worker(hasty, kind=kind, burst=False, max_jobs=50, batch_seconds=1)):
             for receipt in receipts[len(held) :]:
-                assert (await receipt.outcome(timeout=8)).status == "placed"
+                assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
             assert await redis.zcard("arq:queue") == len(held), "the row is held still"
-            late = await (await client.place(an_order({1: 1}))).outcome(timeout=8)
+            late = await (await client.place(an_order({1: 1}))).outcome(timeout=PATIENCE_SECONDS)
             assert late.status == "placed", "what comes later shares nothing with them"
             await session.run("COMMIT")
             for receipt in receipts[: len(held)]:
@@ -210,7 +210,9 @@ async def test_later_tries_share_transactions_with_each_other_alone(
         for order in orders[:2]:
             await redis.set(f"{retry_key_prefix}{order.order_id}", 1)
         await make_worker(counting, kind=PageWorker, max_jobs=50).main()
-        assert {(await receipt.outcome(timeout=1)).status for receipt in receipts} == {"placed"}
+        assert {(await receipt.outcome(timeout=PATIENCE_SECONDS)).status for receipt in receipts} == {
+            "placed"
+        }
     assert sorted(counting.sizes) == [2, 4]
 
 

@@ -107,7 +107,7 @@ async def test_workers_of_both_kinds_give_each_order_one_outcome(
         receipts = [receipt async for receipt in client.place_many(orders, chunk=3)]
         kinds = (PageWorker, PageWorker, Worker)
         await asyncio.gather(*(make_worker(database, kind=kind).main() for kind in kinds))
-        outcomes = [await receipt.outcome(timeout=1) for receipt in receipts]
+        outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert Counter(outcome.status for outcome in outcomes) == {"placed": 250, "rejected": 50}
     assert not await broken_invariants(database)
 

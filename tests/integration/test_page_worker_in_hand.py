@@ -10,7 +10,7 @@ from arq.constants import (
 )
 
 from jobs.orders import MAX_ORDERS
-from tests.asking import until
+from tests.asking import PATIENCE_SECONDS, until
 from tests.integration.conftest import MakeWorker, functions, running
 from tests.integration.page_cases import (
     HEALTH,
@@ -172,7 +172,9 @@ async def test_many_orders_of_the_same_page_share_transactions(
     async with OrderClient.connect(settings.redis_url) as client:
         receipts = [receipt async for receipt in client.place_many(orders, chunk=1)]
         await make_worker(database, kind=PageWorker, max_jobs=200).main()
-        assert {(await receipt.outcome(timeout=1)).status for receipt in receipts} == {"placed"}
+        assert {(await receipt.outcome(timeout=PATIENCE_SECONDS)).status for receipt in receipts} == {
+            "placed"
+        }
     assert transactions <= 2
 
 
