@@ -11,7 +11,7 @@ from arq.constants import job_key_prefix
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from jobs.api_keys import add_key, new_key
-from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.browsing import POOR_CONTRASTS, opened_page, running_browser, too_wide, unnamed
 from tests.end_to_end.conftest import LOCKSTEP, StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import free_port
@@ -124,7 +124,7 @@ async def test_an_empty_system_shows_what_to_do_next(
     await expect(steps).to_contain_text("lockstep catalogue load", use_inner_text=True)
     await open_shop(database, {1: 5})
     await expect(steps).not_to_contain_text("catalogue", use_inner_text=True)
-    start_worker(LOCKSTEP)
+    start_worker(LOCKSTEP, **PATIENT)
     await expect(steps).not_to_contain_text("Start a worker", use_inner_text=True)
     await expect(steps).to_contain_text("lockstep enqueue", use_inner_text=True)
 
@@ -169,7 +169,7 @@ async def test_a_page_that_is_opened_after_the_orders_does_not_say_that_there_we
     start_worker: StartWorker,
 ) -> None:
     await open_shop(database, {1: 5})
-    start_worker(LOCKSTEP)
+    start_worker(LOCKSTEP, **PATIENT)
     assert await place(client, {1: 1}) == "placed"
 
     async def told() -> bool:
@@ -192,7 +192,7 @@ async def test_a_forced_deadlock_appears_as_a_picture_with_its_words(
     other_session: Session,
 ) -> None:
     await open_shop(database, dict.fromkeys(range(1, 200), 5))
-    start_worker(LOCKSTEP)
+    start_worker(LOCKSTEP, **PATIENT)
     await expect(page.locator("#workers tbody tr")).to_have_count(1)
     tile = page.get_by_role("region", name="Last deadlock")
     await expect(tile).to_contain_text("none within a day")
@@ -219,7 +219,7 @@ async def test_a_dead_letter_is_replayed_by_its_button(
     key = new_key()
     await database.transact(partial(add_key, name="wall", key=key), job="test")
     await open_shop(database, {1: 5})
-    start_worker(LOCKSTEP)
+    start_worker(LOCKSTEP, **PATIENT)
     order_id = await bury(client, session)
     button = page.get_by_role("button", name=f"Replay {order_id}")
     await expect(page.locator("#letters-count")).to_have_text("1")
@@ -278,7 +278,7 @@ async def test_a_full_page_fits_a_phone_and_is_fit_for_everybody(
 ) -> None:
     await open_shop(database, dict.fromkeys(range(1, 200), 5))
     await session.run(f"UPDATE products SET name = '{'Wholemeal' * 20}' WHERE product_id = 1")
-    start_worker(LOCKSTEP)
+    start_worker(LOCKSTEP, **PATIENT)
     await bury(client, session)
     await redis.set(job_key_prefix + "x" * 500, b"\xc1")
     await redis.zadd("arq:queue", {"x" * 500: 1})
