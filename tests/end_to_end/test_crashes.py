@@ -11,7 +11,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from jobs.orders import PlaceOrder
-from tests.asking import PATIENT, Session, until, until_gone, until_waiting
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_gone, until_waiting
 from tests.end_to_end.conftest import LOCKSTEP, StartWorker
 from tests.shop import an_order, broken_invariants, open_shop
 from tests.wire_proxy import Door, Fault, MySQL, stand
@@ -53,7 +53,7 @@ async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
         await session.run("COMMIT")
         await forget_progress(redis, order)
         start_worker(other_command)
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT SUM(available) FROM stock") == 8
     assert not await broken_invariants(database)
 
@@ -84,7 +84,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
         await redis.client_unpause()
         await forget_progress(redis, order)
         start_worker(other_command)
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     await until(lambda: redis.xlen("lockstep:events"), "the event to be published")
     assert await redis.xlen("lockstep:events") == 1
@@ -121,7 +121,7 @@ async def test_the_orders_of_a_killed_worker_are_placed_by_another_without_help(
         killed = time.monotonic()
         await session.run("COMMIT")
         assert await redis.exists(f"{PROGRESS}{order.order_id}"), "nobody else may have it yet"
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     seconds = time.monotonic() - killed
     print(f"placed by another worker {seconds:.1f} s after the kill, with 4 s for a job")  # noqa: T201
     assert seconds < 4 + 2 + 10 + 2, "job, grace, arq's own ten seconds; production has 6 s for a job"
@@ -150,7 +150,7 @@ async def test_a_worker_that_was_frozen_past_every_timeout_loses_no_order(
         await asyncio.sleep(2 + 2 + 1)  # the job's own limit, arq's, and a little
         worker.process.send_signal(signal.SIGCONT)
         await session.run("COMMIT")
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     assert not await broken_invariants(database)
 
@@ -189,7 +189,7 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
             "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"
         )
         await other_session.run(f"KILL {holder['id']}")
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
         zombie.process.send_signal(signal.SIGCONT)
 
         async def gone_on() -> bool:
@@ -197,7 +197,7 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
 
         await until(gone_on, "the worker to find its session gone")
         assert await zombie.terminate() == 0
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     await until(lambda: redis.xlen("lockstep:events"), "the event to be published")
     assert await redis.xlen("lockstep:events") == 1
@@ -233,7 +233,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
         await session.run("COMMIT")
         assert await exit_code == 0
         assert b'"stopped"' in worker.log.read_bytes()
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await redis.zrange("arq:queue", 0, -1) == [str(next_order.order_id).encode()]
     assert await redis.xlen("lockstep:events") == 1, "it leaves no event behind"
     assert b"Traceback" not in worker.log.read_bytes()
@@ -257,7 +257,7 @@ async def test_two_workers_on_the_same_hot_products(
     await until(both_run, "both workers to start")
     async with OrderClient.connect(settings.redis_url) as client:
         receipts = [receipt async for receipt in client.place_many(orders, chunk=1)]  # jobs for both of them
-        outcomes = [await receipt.outcome(timeout=30) for receipt in receipts]
+        outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert {outcome.status for outcome in outcomes} == {"placed", "rejected"}
     assert await session.value("SELECT MIN(available) FROM stock") == 0
     assert not await broken_invariants(database)

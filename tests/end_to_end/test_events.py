@@ -10,7 +10,7 @@ from typing import Final
 
 from arq.connections import ArqRedis
 
-from tests.asking import PATIENT, Session, until, until_waiting
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
@@ -70,9 +70,9 @@ async def test_a_service_reads_every_event_once_by_the_example_of_the_readme(
         placed, rejected = an_order({1: 2}), an_order({1: 9})
         with the_readmes_reader(settings.redis_url, "one", output):
             for order in (placed, rejected):
-                await (await client.place(order)).outcome(timeout=30)
+                await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS)
             first = await until_read(output, 2)
-        await (await client.cancel(placed.order_id)).outcome(timeout=30)
+        await (await client.cancel(placed.order_id)).outcome(timeout=PATIENCE_SECONDS)
 
         async def published() -> bool:
             return bool(await redis.xlen("lockstep:events") == 3)

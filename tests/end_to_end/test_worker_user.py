@@ -10,7 +10,7 @@ import pytest
 from pymysql.err import OperationalError, ProgrammingError
 
 from jobs.transaction import SQL
-from tests.asking import Session, open_session
+from tests.asking import PATIENCE_SECONDS, Session, open_session
 from tests.end_to_end.conftest import StartWorker
 from tests.end_to_end.test_commands import SAMPLES, lockstep
 from tests.shop import an_order
@@ -107,7 +107,7 @@ async def test_the_owner_makes_the_tables_and_the_worker_runs_every_command(
     assert done.returncode == 0, done.stderr
     async with OrderClient.connect(settings.redis_url) as client:
         for one in (order, other):
-            assert (await (await client.place(one)).outcome(timeout=30)).status == "placed"
+            assert (await (await client.place(one)).outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     for arguments, said in [
         (("cancel", str(order.order_id)), '"cancelled"'),
         (("ship", str(other.order_id)), '"shipped"'),

@@ -10,7 +10,7 @@ from arq.constants import job_key_prefix, result_key_prefix
 from arq.worker import Worker
 
 from jobs.orders import AnyOutcome, Conflict, PlaceOrder
-from tests.asking import Session, until
+from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.conftest import MakeClient
 from tests.integration.conftest import MakeWorker, running
 from tests.shop import an_order, broken_invariants, open_shop
@@ -27,7 +27,7 @@ async def place_all(client: OrderClient, orders: list[PlaceOrder], chunk: int = 
 
 
 async def outcomes_of(receipts: list[Receipt]) -> list[AnyOutcome]:
-    return await asyncio.gather(*(receipt.outcome(timeout=20) for receipt in receipts))
+    return await asyncio.gather(*(receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts))
 
 
 async def queued_jobs(redis: ArqRedis) -> list[tuple[str, int]]:

@@ -268,7 +268,7 @@ async def test_a_connection_lost_in_a_shared_transaction_costs_no_order_and_doub
         Proxy.before(settings.mysql_url) as proxy,
         Database(settings.model_copy(update={"mysql_url": proxy.mysql_url})) as behind,
     ):
-        group_commit = GroupCommit(behind, batch_seconds=5)
+        group_commit = GroupCommit(behind, batch_seconds=PATIENCE_SECONDS)
         proxy.loss = loss
         await hold(session, "stock")
         tasks = [start(group_commit.place(job)) for job in jobs]

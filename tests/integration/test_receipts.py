@@ -10,7 +10,7 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, result_key_prefix
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.asking import until
+from tests.asking import PATIENCE_SECONDS, until
 from tests.conftest import MakeClient
 from tests.integration.conftest import MakeWorker, running
 from tests.lab.traps.redis_door import Door
@@ -31,7 +31,7 @@ async def commands(redis: ArqRedis) -> dict[str, int]:
 
 
 def waiting(*receipts: Receipt) -> list[asyncio.Task[object]]:
-    return [asyncio.create_task(receipt.outcome(timeout=10)) for receipt in receipts]
+    return [asyncio.create_task(receipt.outcome(timeout=PATIENCE_SECONDS)) for receipt in receipts]
 
 
 async def finish(redis: ArqRedis, job_id: str, outcome: object = REFUSED) -> None:

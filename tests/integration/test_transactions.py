@@ -184,9 +184,7 @@ async def test_a_deadlock_victim_runs_again_from_its_start(
 async def test_a_lock_wait_timeout_gives_up_the_locks_before_the_next_attempt(
     settings: Settings, session: Session
 ) -> None:
-    quick = settings.model_copy(
-        update={"lock_wait_seconds": 1, "statement_seconds": 4.0, "transaction_seconds": 30.0}
-    )
+    quick = settings.model_copy(update={"lock_wait_seconds": 1})
     async with Database(quick) as database:
         await open_shop(database, {1: 5, 2: 5})
         await session.run("BEGIN")
@@ -208,9 +206,7 @@ async def test_a_lock_wait_timeout_gives_up_the_locks_before_the_next_attempt(
 async def test_a_conflict_that_lasts_is_raised_when_the_time_is_up(
     settings: Settings, session: Session
 ) -> None:
-    hasty = settings.model_copy(
-        update={"lock_wait_seconds": 1, "statement_seconds": 4.0, "transaction_seconds": 0.5}
-    )
+    hasty = settings.model_copy(update={"lock_wait_seconds": 1, "transaction_seconds": 0.5})
     async with Database(hasty) as database:
         await open_shop(database, {1: 5})
         await session.run("BEGIN")

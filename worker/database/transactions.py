@@ -48,7 +48,7 @@ class Database:
         self._settings = settings
         self._connections = Connections(settings)
         self.committed = asyncio.Event()  # set by each commit; cleared by whoever waits for one
-        # For jobs with a transaction each: however many wait for rows, what serves all finds a connection.
+        # Half of the connections, for work of which there may be any number at once; who does it takes this first.
         self.one_of_many = asyncio.Semaphore(max(1, settings.mysql_connections // 2))
         # On a connection outside of the pool.
         self._deadlocks = DeadlockLog(lambda: Database(settings), tell_deadlock)

@@ -43,8 +43,9 @@ GROUP_COMMITS_KEY: Final = "group_commits"  # of first tries, and of later ones
 DEAD_LETTERS_KEY: Final = "dead_letters"
 JOB_SECONDS_KEY: Final = "job_seconds"
 OUTAGE_DEFER_SECONDS: Final = 3.0  # the longest: orders go on soon after the server is back
-Asked = TypeVar("Asked", bound=BaseModel)
 Context = dict[Any, Any]
+Asked = TypeVar("Asked", bound=BaseModel)
+Run = Callable[[Context, Asked], Awaitable[Outcome]]
 
 
 def _group_commit(ctx: Context) -> GroupCommit:
@@ -90,33 +91,43 @@ async def _place_traced(
     return [*chain.from_iterable(await asyncio.gather(*(place([order], one) for order, one in parts)))]
 
 
+def _one_of_many(run: Run[Asked]) -> Run[Asked]:
+    """For jobs with a transaction each: however many wait for rows, what serves all finds a connection."""
+
+    async def run_in_turn(ctx: Context, request: Asked) -> Outcome:
+        database: Database = ctx[DATABASE_KEY]
+        async with database.one_of_many:
+            return await run(ctx, request)
+
+    return run_in_turn
+
+
+@_one_of_many
 async def _cancel_order(ctx: Context, request: CancelOrder) -> Outcome:
     database: Database = ctx[DATABASE_KEY]
-    async with database.one_of_many:
-        taken = await read_taken(database, request.order_id)
-        if not isinstance(taken, Taken):
-            return taken
-        work = partial(cancel_order, taken=taken, traceparent=tracing.current())
-        return await database.transact(work, job=wire.CANCEL_ORDER)
+    taken = await read_taken(database, request.order_id)
+    if not isinstance(taken, Taken):
+        return taken
+    work = partial(cancel_order, taken=taken, traceparent=tracing.current())
+    return await database.transact(work, job=wire.CANCEL_ORDER)
 
 
+@_one_of_many
 async def _ship_order(ctx: Context, request: ShipOrder) -> Outcome:
     database: Database = ctx[DATABASE_KEY]
-    async with database.one_of_many:
-        order = await find_placed_order(database, request.order_id)
-        if not isinstance(order, KnownOrder):
-            return order
-        work = partial(ship_order, order=order, traceparent=tracing.current())
-        return await database.transact(work, job=wire.SHIP_ORDER)
+    order = await find_placed_order(database, request.order_id)
+    if not isinstance(order, KnownOrder):
+        return order
+    work = partial(ship_order, order=order, traceparent=tracing.current())
+    return await database.transact(work, job=wire.SHIP_ORDER)
 
 
+@_one_of_many
 async def _restock(ctx: Context, request: Restock) -> Outcome:
-    database: Database = ctx[DATABASE_KEY]
-    async with database.one_of_many:
-        return await restock_once(database, request)
+    return await restock_once(ctx[DATABASE_KEY], request)
 
 
-def _task(name: str, model: type[Asked], run: Callable[[Context, Asked], Awaitable[Outcome]]) -> Function:
+def _task(name: str, model: type[Asked], run: Run[Asked]) -> Function:
     async def run_or_bury(ctx: Context, request: Asked) -> Outcome:
         try:
             return await run(ctx, request)
