@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ import pytest
 
 from tests.asking import PATIENCE_SECONDS, until
 from tests.end_to_end.own_servers import free_port
+from tests.forked import Program, Start
 from worker.embedded import Servers
 
 StartWorker = Callable[..., "WorkerProcess"]
@@ -25,14 +24,7 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        self.process = Program(Start(command, environment, log, log))
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -51,11 +43,8 @@ class WebProcess:
     def __init__(self, environment: dict[str, str], log: Path, *options: str) -> None:
         self.log = log
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [sys.executable, "-m", "worker", "web", "--port", str(port), *options]
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+        command = ("worker", "web", "--port", str(port), *options)
+        self.process = Program(Start(command, environment, log, log))
 
     async def listening(self) -> "WebProcess":
         async def listens() -> bool:
@@ -105,10 +94,8 @@ def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartW
 
     def start(command: Sequence[str] = ARQ, **settings: object) -> WorkerProcess:
         changed = {f"LOCKSTEP_{name.upper()}": str(value) for name, value in settings.items()}
-        # Untraced: a tracer takes half of its speed. What it runs is measured where demo, up and web start one.
-        kept = {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
         log = tmp_path / f"worker-{len(workers)}.log"
-        workers.append(WorkerProcess(command, kept | changed, log))
+        workers.append(WorkerProcess(command, environment | changed, log))
         return workers[-1]
 
     yield start

@@ -19,7 +19,7 @@ from jobs.intake import stage
 from jobs.known_orders import find_orders
 from jobs.orders import Outcome, Placed, PlaceOrder
 from tests.asking import ASK_SECONDS, PATIENCE_SECONDS, open_session, owner_url, until
-from tests.end_to_end.forked_workers import Worker
+from tests.end_to_end.restarted import Worker
 from tests.end_to_end.watch import IDLE_SECONDS, Point, Watch
 from tests.shop import broken_invariants, open_shop
 from tests.wire_proxy import Dialect, Door, Fault, MySQL, Redis, stand

@@ -5,7 +5,6 @@ import gzip
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 from tests.asking import PATIENCE_SECONDS, Session, owner_url, until
 from tests.end_to_end.conftest import LOCKSTEP, StartWorker
 from tests.end_to_end.own_servers import free_port
+from tests.forked import Program, Start, run
 from tests.shop import an_order
 from worker import cli
 from worker.database.transactions import Database
@@ -32,21 +32,7 @@ Environment = dict[str, str]
 async def lockstep(
     environment: Environment, *arguments: str, text: str | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "worker", *arguments]
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            env=environment,
-            input=text,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    return await asyncio.to_thread(run)
+    return await run(environment, "worker", *arguments, text=text, cwd=cwd)
 
 
 async def test_a_whole_day_with_the_command_line(
@@ -220,10 +206,9 @@ async def test_the_demo_ends_with_a_clean_audit(tmp_path: Path, environment: Env
 async def test_up_runs_a_shop_until_it_is_interrupted(tmp_path: Path, environment: Environment) -> None:
     alone = {name: value for name, value in environment.items() if not name.startswith("LOCKSTEP_")}
     servers_file, port = tmp_path / ".lockstep" / "servers.env", free_port()
-    command = [sys.executable, "-m", "worker", "up", "--port", str(port)]
     output = tmp_path / "up.log"
-    with output.open("wb") as log:
-        up = subprocess.Popen(command, cwd=tmp_path, env=alone, stdout=log, stderr=log)  # noqa: ASYNC220
+    command = ("worker", "up", "--port", str(port))
+    up = Program(Start(command, alone, output, output, folder=tmp_path))
 
     async def running() -> bool:
         return all(said in output.read_bytes() for said in (b"event=started", b"event=listening"))

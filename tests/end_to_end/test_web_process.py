@@ -3,12 +3,12 @@
 import asyncio
 import socket
 import subprocess
-import sys
 
 from aiohttp import ClientSession
 
 from tests.asking import Session, until
 from tests.end_to_end.conftest import LOCKSTEP, StartWeb, StartWorker
+from tests.forked import run
 from tests.shop import an_order, open_shop
 from worker.database.transactions import Database
 from worker.settings import Settings
@@ -22,14 +22,8 @@ async def test_it_serves_key_holders_until_it_is_told_to_stop(
     start_web: StartWeb, start_worker: StartWorker, environment: dict[str, str], database: Database
 ) -> None:
     await open_shop(database, {1: 5})
-    added = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "worker", "keys", "add", "shop"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    added = await run(environment, "worker", "keys", "add", "shop")
+    assert added.returncode == 0, added.stderr
     assert "nobody can show it again" in added.stderr
     start_worker(LOCKSTEP)
     web = await start_web()
@@ -96,7 +90,4 @@ async def test_without_servers_it_starts_and_refuses_requests_for_now(start_web:
 
 
 async def lockstep_web(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "worker", "web", *options]
-    return await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False, timeout=100
-    )
+    return await run(environment, "worker", "web", *options)

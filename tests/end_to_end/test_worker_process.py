@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from jobs.intake import stage
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import OwnRedis
+from tests.forked import run
 from tests.shop import an_order, broken_invariants, open_shop
 from tests.wire_proxy import Door, Fault, Redis, stand
 from worker import supervisor
@@ -31,32 +31,15 @@ from worker.queue.group_commit import MAX_BATCH
 from worker.settings import Settings
 
 
-async def ended(
-    environment: dict[str, str], *command: str, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *command],
-            env=environment,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-
-    return await asyncio.to_thread(run)
-
-
 async def test_the_health_check_tells_whether_a_worker_runs(
     environment: dict[str, str], redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
 ) -> None:
-    assert (await ended(environment, *ARQ, "--check")).returncode == 1
+    assert (await run(environment, *ARQ, "--check")).returncode == 1
     start_worker(command)
 
     async def alive() -> bool:
         """The sign of life that it looks for is two seconds old at most: a machine may be slower for once."""
-        return (await ended(environment, *ARQ, "--check")).returncode == 0
+        return (await run(environment, *ARQ, "--check")).returncode == 0
 
     await until(alive, "the check to see the worker")
 
@@ -75,13 +58,13 @@ async def test_its_first_line_tells_how_many_jobs_it_takes(
 
 
 async def test_it_runs_in_any_folder(environment: dict[str, str], tmp_path: Path, redis: ArqRedis) -> None:
-    done = await ended(environment, *ARQ, "--burst", cwd=tmp_path)
+    done = await run(environment, *ARQ, "--burst", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
 async def test_without_settings_it_says_what_to_set(tmp_path: Path, command: Sequence[str]) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-    done = await ended(environment, *command, cwd=tmp_path)
+    done = await run(environment, *command, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("lockstep: LOCKSTEP_MYSQL_URL is not set")
     assert done.stderr.count("\n") == 1
@@ -90,7 +73,7 @@ async def test_without_settings_it_says_what_to_set(tmp_path: Path, command: Seq
 async def test_without_redis_it_ends_with_a_sentence(
     environment: dict[str, str], command: Sequence[str]
 ) -> None:
-    done = await ended(environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, *command)
+    done = await run(environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, *command)
     assert done.returncode == 1
     assert "the worker has ended: Redis does not answer at redis://127.0.0.1:1/0" in done.stderr
     assert "Traceback" not in done.stderr
@@ -102,7 +85,7 @@ async def test_with_a_wrong_password_of_redis_it_ends_at_once_with_a_sentence(
 ) -> None:
     url = urlsplit(servers.redis_url)
     wrong = url._replace(netloc=f":not-{url.password}@{url.hostname}:{url.port}").geturl()
-    done = await ended(environment | {"LOCKSTEP_REDIS_URL": wrong}, *command)
+    done = await run(environment | {"LOCKSTEP_REDIS_URL": wrong}, *command)
     assert done.returncode == 1
     assert done.stderr.count("refuses this user or password") == 1
     assert "Traceback" not in done.stderr
@@ -113,10 +96,10 @@ async def test_where_redis_may_drop_orders_a_worker_says_so(
     environment: dict[str, str], redis: ArqRedis
 ) -> None:
     await redis.config_set("maxmemory-policy", "allkeys-lru")
-    done = await ended(environment, *ARQ, "--burst")
+    done = await run(environment, *ARQ, "--burst")
     await redis.config_set("maxmemory-policy", "noeviction")
     assert "set its maxmemory-policy to noeviction" in done.stderr
-    assert "set its maxmemory-policy" not in (await ended(environment, *ARQ, "--burst")).stderr
+    assert "set its maxmemory-policy" not in (await run(environment, *ARQ, "--burst")).stderr
 
 
 async def test_with_redis_out_of_memory_it_ends_with_a_sentence_and_keeps_its_orders(
@@ -143,7 +126,7 @@ async def test_with_a_wrong_password_it_ends_with_a_sentence(
     environment: dict[str, str], servers: Servers, command: Sequence[str]
 ) -> None:
     user, host = servers.mysql_url.split("@")
-    done = await ended(environment | {"LOCKSTEP_MYSQL_URL": f"{user}x@{host}"}, *command)
+    done = await run(environment | {"LOCKSTEP_MYSQL_URL": f"{user}x@{host}"}, *command)
     assert done.returncode == 1
     assert "check user and password in LOCKSTEP_MYSQL_URL" in done.stderr
     assert "Traceback" not in done.stderr
@@ -154,7 +137,7 @@ async def test_without_tables_it_says_what_to_run(
 ) -> None:
     await session.run("CREATE DATABASE lockstep_test_empty")
     url = settings.mysql_url.rsplit("/", 1)[0] + "/lockstep_test_empty"
-    done = await ended(environment | {"LOCKSTEP_MYSQL_URL": url}, *command)
+    done = await run(environment | {"LOCKSTEP_MYSQL_URL": url}, *command)
     await session.run("DROP DATABASE lockstep_test_empty")
     assert done.returncode == 1
     assert "run `lockstep migrate`" in done.stderr
@@ -343,7 +326,7 @@ async def test_workers_that_cannot_start_are_started_again_after_growing_pauses(
 
 async def test_several_processes_without_settings_are_none(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-    done = await ended(environment, *LOCKSTEP, "--processes", "2", cwd=tmp_path)
+    done = await run(environment, *LOCKSTEP, "--processes", "2", cwd=tmp_path)
     assert done.returncode == 1
     assert "LOCKSTEP_MYSQL_URL is not set" in done.stderr
     assert done.stderr.count("\n") == 1

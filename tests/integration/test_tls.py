@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -13,6 +11,7 @@ from arq.connections import create_pool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.transaction import Statement
+from tests.forked import Program, Start
 from tests.integration.tls_servers import TlsServers, tls_servers
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
@@ -106,10 +105,7 @@ async def test_a_worker_places_orders_over_tls(tls: TlsServers, tmp_path: Path) 
     migrate(asking(tls.servers.migration_url, tls.right))
     log = tmp_path / "worker.log"
     urls = {"LOCKSTEP_MYSQL_URL": used.mysql_url, "LOCKSTEP_REDIS_URL": used.redis_url}
-    with log.open("wb") as output:
-        worker = subprocess.Popen(  # noqa: ASYNC220  # it only starts it
-            [sys.executable, "-m", "worker", "worker"], env=os.environ | urls, stdout=output, stderr=output
-        )
+    worker = Program(Start(("worker", "worker"), os.environ | urls, log, log))
     try:
         async with Database(used) as database, OrderClient.connect(used.redis_url) as client:
             await open_shop(database, {1: 5})
