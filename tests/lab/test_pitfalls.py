@@ -1,6 +1,7 @@
 """Every pitfall at every level: the wrong schedule shows it, the right one prevents it, as recorded for this server."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from tests.lab.report import index_table
 from tests.lab.runner import run_schedule
 from tests.lab.server import LEVELS, Server
 from tests.lab.specification import Pitfall, load_pitfalls
+from tests.offenders import assert_none
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PATH: Final = re.compile(r"(?:jobs|worker|sql)/[\w/]+\.(?:py|sql)")
@@ -35,24 +37,45 @@ async def test_the_server_does_what_was_recorded(
         write_expected(path, expected)
 
 
-@pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
-def test_the_cure_takes_the_harm_away(pitfall: Pitfall) -> None:
+def test_the_cure_takes_the_harm_away() -> None:
     """The harm is in some wrong transcript, and in no right one: with its cure, a wrong schedule is not wrong."""
+    assert load_pitfalls()
+    harmed = {pitfall.name: _harmed_schedules(pitfall) for pitfall in load_pitfalls()}
+    assert_none(
+        f"{name}: its harm is in the transcripts of {sorted(schedules)}, not of wrong alone"
+        for name, schedules in harmed.items()
+        if schedules != {"wrong"}
+    )
+
+
+def _harmed_schedules(pitfall: Pitfall) -> set[str]:
     expected = read_expected(pitfall.path.with_suffix(".expected"))
-    harmed = {key for key, lines in expected.items() if any(pitfall.header["harm"] in line for line in lines)}
-    assert {schedule for schedule, _, _ in harmed} == {"wrong"}
+    return {
+        schedule
+        for (schedule, _, _), lines in expected.items()
+        if any(pitfall.header["harm"] in line for line in lines)
+    }
 
 
-@pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
-def test_what_relies_on_the_cure_exists_and_is_tested(pitfall: Pitfall) -> None:
-    relies = pitfall.header["relies"]
+def test_what_relies_on_the_cure_exists_and_is_tested() -> None:
+    assert_none(
+        f"{pitfall.name}: {fault}"
+        for pitfall in load_pitfalls()
+        for fault in _faults_of_reliance(pitfall.header["relies"])
+    )
+
+
+def _faults_of_reliance(relies: str) -> Iterator[str]:
     paths = _PATH.findall(relies)
-    assert paths or relies.startswith("nothing: ")
+    if not paths and not relies.startswith("nothing: "):
+        yield f"neither a file nor `nothing: ` and why: {relies!r}"
     for path in paths:
-        assert (ROOT / path).is_file(), path
-        if path.endswith(".py"):
+        if not (ROOT / path).is_file():
+            yield f"there is no {path}"
+        elif path.endswith(".py"):
             module = path.removesuffix(".py").replace("/", ".")
-            assert any(module in test for test in _tests()), f"no test imports {module}"
+            if not any(module in test for test in _tests()):
+                yield f"no test imports {module}"
 
 
 def test_every_entry_of_the_catalogue_has_its_number_once() -> None:

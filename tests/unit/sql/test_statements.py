@@ -3,11 +3,10 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import pairwise
 
-import pytest
-
-from jobs.transaction import SQL, Statement, load_statements
+from jobs.transaction import SQL, load_statements
+from tests.offenders import assert_none
 
 NAMED = [
     (path.name, statement)
@@ -32,8 +31,6 @@ ALLOWED = {
     ("worker/embedded.py", "WITH"),
     ("worker/embedded.py", "DROP"),
 }
-
-each_statement = pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.name)
 
 
 def loaded_file(node: ast.expr | None) -> str | None:
@@ -74,6 +71,7 @@ def used_by_the_code() -> set[tuple[str, str]]:
 
 def test_every_statement_is_used() -> None:
     # audit.sql is used whole
+    assert NAMED
     defined = {(file, statement.name) for file, statement in NAMED if file != "audit.sql"}
     assert defined - used_by_the_code() == set()
 
@@ -95,45 +93,63 @@ def test_no_two_statements_have_the_same_name() -> None:
     assert set(marks) == {statement.name for statement in STATEMENTS}
 
 
-@pytest.mark.parametrize("path", sorted(SQL.glob("*.sql")), ids=lambda path: path.name)
-def test_every_statement_says_under_its_name_what_it_is_for(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    below = [lines[number + 1] for number, line in enumerate(lines) if line.startswith("-- name: ")]
-    assert below
-    assert [line for line in below if not re.match(r"-- (?!name\b)\S.+\.$", line)] == []
-
-
-@pytest.mark.parametrize("path", sorted(SQL.rglob("*.sql")), ids=lambda path: path.name)
-def test_rows_are_locked_by_the_statements_of_one_file_alone(path: Path) -> None:
-    locking = re.findall(
-        r"FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE", path.read_text("utf-8"), re.IGNORECASE
+def test_every_statement_says_under_its_name_what_it_is_for() -> None:
+    files = {path.name: path.read_text(encoding="utf-8").splitlines() for path in sorted(SQL.glob("*.sql"))}
+    below = [
+        (file, name, comment)
+        for file, lines in files.items()
+        for name, comment in pairwise([*lines, ""])
+        if name.startswith("-- name: ")
+    ]
+    assert {file for file, _, _ in below} == set(files)
+    assert_none(
+        f"{file}, {name}: {comment!r} is no sentence"
+        for file, name, comment in below
+        if not re.match(r"-- (?!name\b)\S.+\.$", comment)
     )
-    assert bool(locking) is (path.name == "locks.sql")
 
 
-@pytest.mark.parametrize(
-    "statement", load_statements("locks.sql").values(), ids=lambda statement: statement.name
-)
-def test_every_statement_of_that_file_locks(statement: Statement) -> None:
-    assert re.search(r"\bFOR UPDATE( SKIP LOCKED)?$", statement.text)
+def test_rows_are_locked_by_the_statements_of_one_file_alone() -> None:
+    locking = {
+        path.relative_to(SQL).as_posix(): re.findall(
+            r"FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE", path.read_text("utf-8"), re.IGNORECASE
+        )
+        for path in sorted(SQL.rglob("*.sql"))
+    }
+    assert locking.pop("locks.sql")
+    assert_none(f"{file}: {', '.join(found)}" for file, found in locking.items() if found)
 
 
-@each_statement
-def test_no_statement_changes_a_table_or_ends_a_transaction(statement: Statement) -> None:
+def test_every_statement_of_that_file_locks() -> None:
+    assert_none(
+        f"{statement.name} ends with {statement.text[-30:]!r}"
+        for statement in load_statements("locks.sql").values()
+        if not re.search(r"\bFOR UPDATE( SKIP LOCKED)?$", statement.text)
+    )
+
+
+def test_no_statement_changes_a_table_or_ends_a_transaction() -> None:
     forbidden = (
         r"CREATE|ALTER|DROP|TRUNCATE|RENAME|GRANT|BEGIN|START|COMMIT|ROLLBACK|SAVEPOINT|LOCK TABLES|CALL"
     )
-    assert re.findall(rf"\b({forbidden})\b", statement.text, re.IGNORECASE) == []
+    assert_none(
+        f"{statement.name}: {', '.join(found)}"
+        for statement in STATEMENTS
+        if (found := re.findall(rf"\b({forbidden})\b", statement.text, re.IGNORECASE))
+    )
 
 
-@each_statement
-def test_a_name_stands_for_one_statement(statement: Statement) -> None:
-    assert ";" not in statement.text
+def test_a_name_stands_for_one_statement() -> None:
+    assert_none(
+        f"{statement.name} has a semicolon: {statement.text}"
+        for statement in STATEMENTS
+        if ";" in statement.text
+    )
 
 
-@each_statement
-def test_every_percent_sign_begins_a_parameter(statement: Statement) -> None:
-    assert "%" not in re.sub(r"%\(\w+\)s", "", statement.text)
+def test_every_percent_sign_begins_a_parameter() -> None:
+    texts = {statement.name: re.sub(r"%\(\w+\)s", "", statement.text) for statement in STATEMENTS}
+    assert_none(f"{name} has another percent sign: {text}" for name, text in texts.items() if "%" in text)
 
 
 def test_no_sql_is_written_in_python() -> None:

@@ -3,11 +3,11 @@
 import re
 from typing import Final
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.transaction import SQL, Statement, load_statements
+from tests.offenders import assert_none
 from worker.database.named_statements import _JOBS, job_of, name_statement
 
 ALL_STATEMENTS: Final = [
@@ -20,15 +20,20 @@ def filled(statement: Statement, value: str) -> str:
     return re.sub(r"%\(\w+\)s", lambda _: value, statement.text)
 
 
-@pytest.mark.parametrize("statement", ALL_STATEMENTS, ids=lambda statement: statement.name)
-def test_a_statement_of_sql_is_known_by_its_text(statement: Statement) -> None:
-    assert name_statement(filled(statement, "'[1, 2]'")) == statement.name
+def test_a_statement_of_sql_is_known_by_its_text() -> None:
+    assert ALL_STATEMENTS
+    names = {statement.name: name_statement(filled(statement, "'[1, 2]'")) for statement in ALL_STATEMENTS}
+    assert_none(f"{name} is taken for {known}" for name, known in names.items() if known != name)
 
 
-@pytest.mark.parametrize("statement", ALL_STATEMENTS, ids=lambda statement: statement.name)
-def test_a_statement_that_the_server_has_cut_is_among_those_that_begin_alike(statement: Statement) -> None:
-    cut = filled(statement, f"'[{'1, ' * 2000}2]'")[:3000]
-    assert statement.name in str(name_statement(cut)).split(" or ")
+def test_a_statement_that_the_server_has_cut_is_among_those_that_begin_alike() -> None:
+    long = f"'[{'1, ' * 2000}2]'"
+    names = {statement.name: name_statement(filled(statement, long)[:3000]) for statement in ALL_STATEMENTS}
+    assert_none(
+        f"{name} is taken for {known}"
+        for name, known in names.items()
+        if name not in str(known).split(" or ")
+    )
 
 
 def test_a_cut_text_that_may_be_several_statements_names_them_all() -> None:
@@ -44,12 +49,15 @@ def test_a_text_of_nobodys_has_no_name() -> None:
     assert job_of(None) is None
 
 
-@pytest.mark.parametrize("name", _JOBS)
-def test_a_statement_that_tells_its_job_is_used_by_that_job_alone(name: str) -> None:
-    users = [
-        path.stem for path in (SQL.parent / "jobs").glob("*.py") if f'"{name}"' in path.read_text("utf-8")
-    ]
-    assert users == [_JOBS[name]]
+def test_a_statement_that_tells_its_job_is_used_by_that_job_alone() -> None:
+    assert _JOBS
+    jobs = {path.stem: path.read_text("utf-8") for path in (SQL.parent / "jobs").glob("*.py")}
+    users = {name: [job for job, text in jobs.items() if f'"{name}"' in text] for name in _JOBS}
+    assert_none(
+        f"{name} is said to be of {_JOBS[name]}, and is used by {', '.join(found) or 'no job'}"
+        for name, found in users.items()
+        if found != [_JOBS[name]]
+    )
 
 
 @given(st.text())

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.offenders import assert_none
 from worker.queue import wire
 
 ORDER = {
@@ -146,12 +147,19 @@ def test_a_message_nested_1000_deep_is_unreadable(field: str, layer: bytes) -> N
     assert complaint(data.replace(b"\x91\xa4nest", b"\x91" + layer * 999 + b"\xc0"))
 
 
-@pytest.mark.parametrize("depth", range(900, 1100, 10))
-def test_what_passes_can_be_logged_and_packed_again_however_deep_it_is(depth: int) -> None:
+def test_what_passes_can_be_logged_and_packed_again_however_deep_it_is() -> None:
+    assert_none(
+        f"{depth} deep: {fault}" for depth in range(900, 1100, 10) if (fault := fault_of_nesting(depth))
+    )
+
+
+def fault_of_nesting(depth: int) -> str | None:
     data = wire.serialize(job(a=["nest"])).replace(b"\xa4nest", b"\x91" * depth + b"\xc0")
-    passed = wire.deserialize_job(data)
-    assert repr(passed["a"])
-    assert wire.serialize(passed)
+    try:
+        passed = wire.deserialize_job(data)
+        return None if repr(passed["a"]) and wire.serialize(passed) else "nothing is logged or packed"
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is what is wrong
+        return repr(error)
 
 
 def test_an_argument_is_not_printed_and_is_packed_as_it_was() -> None:

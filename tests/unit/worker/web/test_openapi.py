@@ -8,6 +8,7 @@ import orjson
 import pytest
 from pydantic import create_model
 
+from tests.offenders import assert_none
 from tests.unit.worker.web.conftest import Client
 from worker.settings import Settings
 from worker.web.application import make_application
@@ -16,9 +17,6 @@ from worker.web.openapi import Answer, Operation, openapi
 
 SETTINGS: Final = Settings(mysql_url="mysql://u:p@localhost/x", redis_url="redis://localhost")
 FOR_THE_LIVE_PAGE: Final = re.compile(r"/($|live\b|static\b)")  # what it asks for changes with it
-each_operation = pytest.mark.parametrize(
-    "operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}"
-)
 
 
 def test_every_route_is_in_the_document_and_no_other() -> None:
@@ -59,18 +57,40 @@ def test_names_are_unique() -> None:
     assert sorted(ids) == sorted(set(ids))
 
 
-@each_operation
-def test_what_needs_a_key_says_so(operation: Operation) -> None:
-    described = document()["paths"][operation.path][operation.method.lower()]
-    assert ("security" in described) is operation.needs_key
-    assert ("401" in described["responses"]) is operation.needs_key
+def described_as(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = document()["paths"][operation.path][operation.method.lower()]
+    return described
 
 
-@each_operation
-def test_parameters_in_the_path_are_described(operation: Operation) -> None:
-    described = document()["paths"][operation.path][operation.method.lower()]
-    named = [each["name"] for each in described["parameters"] if each["in"] == "path"]
-    assert named == re.findall(r"\{(\w+)\}", operation.path)
+def test_what_needs_a_key_says_so() -> None:
+    assert OPERATIONS
+    keys = {
+        f"{operation.method} {operation.path}": (
+            operation.needs_key,
+            "security" in described_as(operation),
+            "401" in described_as(operation)["responses"],
+        )
+        for operation in OPERATIONS
+    }
+    assert_none(
+        f"{operation}: {needs_key=}, but {security=} and {answers_401=}"
+        for operation, (needs_key, security, answers_401) in keys.items()
+        if not needs_key == security == answers_401
+    )
+
+
+def test_parameters_in_the_path_are_described() -> None:
+    named = {
+        (operation.method, operation.path): [
+            each["name"] for each in described_as(operation)["parameters"] if each["in"] == "path"
+        ]
+        for operation in OPERATIONS
+    }
+    assert_none(
+        f"{method} {path}: {names} are described"
+        for (method, path), names in named.items()
+        if names != re.findall(r"\{(\w+)\}", path)
+    )
 
 
 def test_two_models_of_one_name_are_refused() -> None:
