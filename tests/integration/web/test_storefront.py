@@ -13,7 +13,8 @@ from yarl import URL
 from jobs.orders import MAX_ID, PlaceOrder
 from jobs.storefront import PAGE, PRODUCTS_PAGE
 from tests.asking import PATIENCE_SECONDS, Session
-from tests.integration.web.conftest import Client, problem
+from tests.integration.web.conftest import PROBLEM, Client, problem
+from tests.offenders import assert_none
 from tests.shop import PRICE_CENTS, an_order, open_shop
 from worker.database.transactions import Database
 from worker.queue import cache
@@ -224,9 +225,9 @@ async def test_what_is_not_there_is_named(path: str, named: str, door: Client, d
         assert (await problem(response))["detail"] == named
 
 
-@pytest.mark.parametrize(
-    "bad", ["0", "-1", "x", "1.0", "1e3", "%20", "1_0", "%D9%A1", str(2**63), "9" * 500, "%00"]
-)
+NO_NUMBERS: Final = ("0", "-1", "x", "1.0", "1e3", "%20", "1_0", "%D9%A1", str(2**63), "9" * 500, "%00")
+
+
 @pytest.mark.parametrize(
     ("path", "named"),
     [
@@ -239,12 +240,20 @@ async def test_what_is_not_there_is_named(path: str, named: str, door: Client, d
         ("/products?customer_id={}", "customer_id"),
     ],
 )
-async def test_what_is_no_number_of_anything_is_named(path: str, named: str, bad: str, door: Client) -> None:
-    async with door.get(path.format(bad)) as response:
-        assert response.status == 400
-        detail = (await problem(response))["detail"]
-        assert detail.startswith(f"{named}: ")
-        assert len(detail) < 200
+async def test_what_is_no_number_of_anything_is_named(path: str, named: str, door: Client) -> None:
+    faults = {bad: await fault_of_refusal(door, path.format(bad), named) for bad in NO_NUMBERS}
+    assert_none(f"{bad} is answered with {fault}" for bad, fault in faults.items() if fault)
+
+
+async def fault_of_refusal(door: Client, path: str, named: str) -> str | None:
+    """The answer, unless it is a short problem that names this."""
+    async with door.get(path) as response:
+        text = await response.text()
+        if (response.status, response.content_type) == (400, PROBLEM):
+            detail = (await problem(response))["detail"]
+            if detail.startswith(f"{named}: ") and len(detail) < 200:
+                return None
+        return f"{response.status}, {response.content_type}: {text}"
 
 
 @pytest.mark.parametrize(
