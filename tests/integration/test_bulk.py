@@ -19,8 +19,6 @@ from worker.database.transactions import Database
 from worker.queue import wire
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
-
 
 async def place_all(client: OrderClient, orders: list[PlaceOrder], chunk: int = 100) -> list[Receipt]:
     return [receipt async for receipt in client.place_many(orders, chunk=chunk)]
@@ -82,6 +80,7 @@ async def test_a_chunk_that_no_job_can_hold_is_refused(
         await place_all(client, [an_order({1: 1})], chunk=chunk)
 
 
+@pytest.mark.both_isolations
 async def test_each_receipt_gives_the_outcome_of_its_own_order(
     client: OrderClient, worker: Worker, database: Database, redis: ArqRedis
 ) -> None:
@@ -98,6 +97,7 @@ async def test_each_receipt_gives_the_outcome_of_its_own_order(
     assert not await broken_invariants(database)
 
 
+@pytest.mark.both_isolations
 async def test_the_same_chunk_again_is_known_and_has_the_same_outcomes(
     client: OrderClient, worker: Worker, database: Database, session: Session
 ) -> None:
@@ -112,6 +112,7 @@ async def test_the_same_chunk_again_is_known_and_has_the_same_outcomes(
     assert await session.value("SELECT available FROM stock") == 970
 
 
+@pytest.mark.both_isolations
 async def test_an_order_that_is_in_a_chunk_twice_has_one_outcome_and_other_content_a_conflict(
     client: OrderClient, worker: Worker, database: Database, session: Session
 ) -> None:
@@ -125,6 +126,7 @@ async def test_an_order_that_is_in_a_chunk_twice_has_one_outcome_and_other_conte
     assert await session.value("SELECT available FROM stock") == 9
 
 
+@pytest.mark.both_isolations
 async def test_orders_of_a_bulk_job_that_redis_has_forgotten_are_asked_singly(
     client: OrderClient, worker: Worker, database: Database, redis: ArqRedis
 ) -> None:
@@ -139,6 +141,7 @@ async def test_orders_of_a_bulk_job_that_redis_has_forgotten_are_asked_singly(
     assert not await broken_invariants(database)
 
 
+@pytest.mark.both_isolations
 @pytest.mark.parametrize(
     "end", [{"s": False, "r": "job expired"}, {"s": True, "r": {"status": "invalid", "error": "too long"}}]
 )
@@ -188,6 +191,7 @@ async def test_a_chunk_that_is_larger_than_the_queue_may_be_goes_by_itself(
     assert await client.queued() == 1
 
 
+@pytest.mark.both_isolations
 async def test_calls_at_the_same_time_share_a_job(
     client: OrderClient, database: Database, redis: ArqRedis, make_worker: MakeWorker
 ) -> None:

@@ -37,8 +37,6 @@ from worker.queue.idempotency import place_once
 from worker.queue.page_worker import PageWorker
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
-
 
 async def test_a_staged_order_is_placed_and_a_rolled_back_one_is_not(
     database: Database, session: Session, worker: Worker, make_intake: MakeIntake, redis: ArqRedis
@@ -58,6 +56,7 @@ async def test_a_staged_order_is_placed_and_a_rolled_back_one_is_not(
     assert not await broken_invariants(database)
 
 
+@pytest.mark.both_isolations
 async def test_effect_and_acknowledgement_are_one_commit(database: Database, session: Session) -> None:
     await open_shop(database, {1: 5})
     order = an_order({1: 1})
@@ -74,6 +73,7 @@ async def test_effect_and_acknowledgement_are_one_commit(database: Database, ses
     assert await session.value("SELECT COUNT(*) FROM orders") == 0
 
 
+@pytest.mark.both_isolations
 async def test_no_row_is_deleted_that_is_not_there(
     database: Database, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +198,7 @@ async def test_half_of_the_orders_are_enqueued_within_a_tenth_of_a_second_of_the
     assert statistics.median(waits) < 0.1
 
 
+@pytest.mark.both_isolations
 async def test_redis_forgets_everything_amid_5000_staged_orders_and_none_is_lost(
     database: Database,
     settings: Settings,

@@ -29,8 +29,6 @@ from worker.queue.page_worker import PageWorker
 from worker.queue.patient_redis import PatientRedis
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
-
 
 @both_kinds
 async def test_it_takes_what_is_due_and_what_nobody_has_in_hand(
@@ -98,6 +96,7 @@ async def test_workers_of_both_kinds_on_one_queue_run_each_job_once(
     assert not await redis.keys(in_progress_key_prefix + "*")
 
 
+@pytest.mark.both_isolations
 async def test_workers_of_both_kinds_give_each_order_one_outcome(
     database: Database, make_worker: MakeWorker, settings: Settings
 ) -> None:

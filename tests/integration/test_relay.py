@@ -27,8 +27,6 @@ from worker.queue.event_stream import EventStream
 from worker.queue.idempotency import place_once
 from worker.queue.relay import GATHER_SECONDS, IDLE_SECONDS, Relay
 
-pytestmark = pytest.mark.both_isolations
-
 
 async def place(database: Database, *orders: PlaceOrder) -> list[str]:
     return [outcome.status for outcome in await place_once(database, orders, job="test")]
@@ -136,6 +134,7 @@ async def test_a_relay_that_was_frozen_publishes_late_what_another_has_published
     assert not await broken_invariants(database)
 
 
+@pytest.mark.both_isolations
 async def test_an_order_commits_while_a_relay_holds_its_batch(
     database: Database, redis: ArqRedis, session: Session, stream: EventStream
 ) -> None:
@@ -270,6 +269,7 @@ async def test_big_events_go_in_small_batches(
     assert [json.loads(entry["body"]) for entry in await entries(redis)] == [event.body for event in events]
 
 
+@pytest.mark.both_isolations
 async def test_many_relays_beside_orders_and_cancellations(
     database: Database, redis: ArqRedis, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,6 @@ from worker.queue.idempotency import place_once
 from worker.queue.relay import Relay
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 NEVER: Final = 10 * PATIENCE_SECONDS
 
 

@@ -22,8 +22,6 @@ from worker.queue.page_worker import PageWorker
 from worker.queue.replay import Replay
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
-
 
 @pytest.fixture
 async def shop(database: Database, session: Session) -> None:

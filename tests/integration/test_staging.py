@@ -23,7 +23,6 @@ from worker.errors import LockstepError
 from worker.queue import wire
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 

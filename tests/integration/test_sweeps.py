@@ -41,8 +41,6 @@ from worker.queue import wire
 from worker.queue.idempotency import place_once
 from worker.settings import Settings
 
-pytestmark = pytest.mark.both_isolations
-
 
 async def test_two_sweeps_share_what_is_staged(database: Database, session: Session) -> None:
     orders = [an_order({1: 1}, order_id=UUID(int=number)) for number in range(4)]
@@ -55,6 +53,7 @@ async def test_two_sweeps_share_what_is_staged(database: Database, session: Sess
     assert (await sweep(database)).orders == orders[:2]
 
 
+@pytest.mark.both_isolations
 async def test_others_stage_while_a_sweep_or_an_order_holds_its_rows(
     database: Database, session: Session
 ) -> None:
@@ -82,6 +81,7 @@ async def test_others_stage_while_a_sweep_or_an_order_holds_its_rows(
     assert await staged_count(session) == 12
 
 
+@pytest.mark.both_isolations
 async def test_a_service_that_idles_with_a_lock_on_its_staged_order_holds_up_no_order(
     database: Database, settings: Settings, session: Session, other_session: Session, make_intake: MakeIntake
 ) -> None:
