@@ -44,7 +44,11 @@ def draw_command(seed: int, count: int, coverage: Path) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(only: tuple[int, ...], limit: float, command: tuple[str, ...]) -> None:
     """Run COMMAND with one fault after the other; exit code 1 if one could not be tried."""
-    signal.signal(signal.SIGTERM, _interrupt)  # the file has to be restored then, too
+    for ending in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the file has to be restored, also if a shell has us ignore one
+        signal.signal(ending, _interrupt)
     outcomes: Counter[str] = Counter()
     for fault in read_faults(FAULTS):
         if not only or fault.number in only:
