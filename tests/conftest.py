@@ -19,6 +19,7 @@ from arq.connections import ArqRedis
 from redis import Redis
 
 from tests.asking import PATIENT, Session, open_session, owner_url
+from tests.suite.sample import size
 from worker.addresses import without_password
 from worker.client import OrderClient
 from worker.database.migrations import migrate
@@ -33,7 +34,10 @@ MYSQL: Final = os.environ.get("LOCKSTEP_TEST_MYSQL_URL")
 REDIS: Final = os.environ.get("LOCKSTEP_TEST_REDIS_URL")
 # Its limits of time are those of a fast machine.
 hypothesis.settings.register_profile(
-    "slow machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "slow machine",
+    deadline=None,
+    max_examples=size(25, 100),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("slow machine")
 # A traceback by rich, with every variable, holds up the event loop for longer than Redis has to answer.

@@ -81,6 +81,12 @@ def command(request: pytest.FixtureRequest) -> Sequence[str]:
     return started
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The gate takes one of the two."""
+    if "command" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.sampled(2))
+
+
 @pytest.fixture
 def other_command(command: Sequence[str]) -> Sequence[str]:
     """Of a second worker, which takes over what the first has left."""

@@ -11,7 +11,6 @@ import pytest
 from benchmarks.__main__ import WORKER
 from benchmarks.contestants import contestants
 
-pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,7 +24,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(300)  # of which the first test takes nearly all
+@pytest.mark.alone
+@pytest.mark.beyond_gate
+@pytest.mark.timeout(1200)  # of which the first test takes nearly all, on a slow machine
 def test_every_contestant_is_measured_and_every_order_has_its_outcome(output: Path) -> None:
     results = json.loads((output / "results.json").read_text())
     assert results["conservation"] == {"holds": True, "failures": []}
@@ -43,6 +44,8 @@ def test_every_contestant_is_measured_and_every_order_has_its_outcome(output: Pa
     assert results["about"]["worker"] == WORKER
 
 
+@pytest.mark.alone
+@pytest.mark.beyond_gate
 def test_the_table_and_the_chart_show_it(output: Path) -> None:
     printed = (output / "printed").read_text()
     for line in (

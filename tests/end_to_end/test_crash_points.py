@@ -4,15 +4,13 @@ The points come from a recording, so a new statement or command is one by itself
 """
 
 import asyncio
-import os
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
-from uuid import uuid4
+from zlib import crc32
 
 import pytest
 from arq.connections import ArqRedis
@@ -23,13 +21,15 @@ from tests.end_to_end.conftest import ARQ, LOCKSTEP
 from tests.end_to_end.lanes import Asked, Lane, Place
 from tests.end_to_end.watch import Point
 from tests.shop import an_order
+from tests.suite.sample import COMPLETE, SEED, size
 from tests.wire_proxy import KILLS, Fault
 from worker.embedded import Servers
 
-pytestmark = pytest.mark.alone
-FULL: Final = "LOCKSTEP_TEST_FULL" in os.environ  # all runs, or a third of them
-SEED: Final = os.environ.get("LOCKSTEP_TEST_SEED") or uuid4().hex[:8]
-LANES: Final = {"arq worker.main": 18, "lockstep worker": 26}  # most of a run is waiting
+pytestmark = pytest.mark.sampled(inside=True)
+SHARE: Final = size(10, 1)  # one run in so many
+LANES: Final = size(
+    {"arq worker.main": 5, "lockstep worker": 7}, {"arq worker.main": 18, "lockstep worker": 26}
+)  # most of a run is waiting
 RECORDINGS: Final = 3
 COMMANDS: Final = {"arq worker.main": ARQ, "lockstep worker": LOCKSTEP}
 
@@ -67,7 +67,7 @@ class Run(NamedTuple):
 Results = dict[Run, float | Exception]  # the seconds until all outcomes were known
 
 
-@pytest.mark.timeout(1800)  # for all; a third takes a minute
+@pytest.mark.timeout(1800)  # for all of them
 async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
     servers: Servers, redis: ArqRedis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +89,7 @@ async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
     with capsys.disabled():
         print_results(runs, results)
     failures = [f"{run}: {result!r}" for run, result in results.items() if isinstance(result, Exception)]
-    assert not failures, "\n".join([f"LOCKSTEP_TEST_SEED={SEED}", *failures])
+    assert not failures, "\n".join(failures)
 
 
 async def record(command: str, lanes: Sequence[Lane]) -> list[tuple[str, str, Point]]:
@@ -108,8 +108,8 @@ async def record(command: str, lanes: Sequence[Lane]) -> list[tuple[str, str, Po
 
 
 def chosen(runs: Sequence[Run]) -> list[Run]:
-    """All, or about a third; those that take long come first."""
-    picked = [run for run in runs if FULL or random.Random(f"{SEED} {run}").random() < 1 / 3]
+    """All, or those that the seed picks: so many seeds in a row pick each once. Those that take long come first."""
+    picked = [run for run in runs if crc32(str(run).encode()) % SHARE == SEED % SHARE]
     return sorted(picked, key=lambda run: run.fault not in KILLS)
 
 
@@ -140,10 +140,10 @@ def print_results(runs: Sequence[Run], results: Results) -> None:
         cells = (_cell(results.get(Run(command, path, point, fault))) for fault in Fault)
         table.add_row(command, path, point.way, f"{point.command} #{point.nth}", *cells)
     console = Console(width=180)
-    if FULL:
+    if COMPLETE:
         console.print(table)
     points = len(runs) // len(Fault)
-    console.print(f"{points} crash points, {len(results)} of {len(runs)} runs, LOCKSTEP_TEST_SEED={SEED}")
+    console.print(f"{points} crash points, {len(results)} of {len(runs)} runs, seed {SEED}")
 
 
 def _cell(result: float | Exception | None) -> str:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
@@ -30,12 +30,15 @@ from tests.integration.staging import (
     until_queued,
 )
 from tests.shop import an_order, broken_invariants, open_shop
+from tests.suite.sample import size
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import idempotency
 from worker.queue.idempotency import place_once
 from worker.queue.page_worker import PageWorker
 from worker.settings import Settings
+
+MANY: Final = size(2000, 5000)
 
 
 async def test_a_staged_order_is_placed_and_a_rolled_back_one_is_not(
@@ -199,7 +202,8 @@ async def test_half_of_the_orders_are_enqueued_within_a_tenth_of_a_second_of_the
 
 
 @pytest.mark.both_isolations
-async def test_redis_forgets_everything_amid_5000_staged_orders_and_none_is_lost(
+@pytest.mark.sampled(2, inside=True)
+async def test_redis_forgets_everything_amid_many_staged_orders_and_none_is_lost(
     database: Database,
     settings: Settings,
     session: Session,
@@ -210,7 +214,7 @@ async def test_redis_forgets_everything_amid_5000_staged_orders_and_none_is_lost
 ) -> None:
     """Two workers and two sweepers; Redis is emptied before they start and twice amid it, and orders come directly as well."""
     await open_shop(database, dict.fromkeys(range(1, 50), 100_000))
-    orders = [an_order({1 + number % 49: 1, 1 + (number * 7 + 1) % 49: 2}) for number in range(5000)]
+    orders = [an_order({1 + number % 49: 1, 1 + (number * 7 + 1) % 49: 2}) for number in range(MANY)]
     crew = [make_worker(database, burst=False, kind=PageWorker, max_jobs=600) for _ in range(2)]
 
     async def placed(count: int) -> bool:
@@ -221,21 +225,21 @@ async def test_redis_forgets_everything_amid_5000_staged_orders_and_none_is_lost
 
     with structlog.testing.capture_logs() as logs:
         intakes = [make_intake(overdue_seconds=1) for _ in range(2)]
-        for start in range(0, 5000, 500):
+        for start in range(0, MANY, 500):
             await stage_all(other_session, orders[start : start + 500])
-        await until(partial(enqueued, 1000), "1000 orders in the queue")
+        await until(partial(enqueued, MANY // 5), "a fifth of the orders in the queue")
         await redis.flushdb()
         async with running(crew[0]), running(crew[1]), OrderClient.connect(settings.redis_url) as client:
-            async for _ in client.place_many(orders[4000:4500]):
+            async for _ in client.place_many(orders[-1000:-500]):
                 pass
-            for count in (1000, 2500):
+            for count in (MANY // 5, MANY // 2):
                 await until(partial(placed, count), f"{count} orders")
                 await redis.flushdb()
             await until_none_is_staged(session)
             for intake in intakes:
                 await intake.stop()
-    assert await session.value("SELECT COUNT(*) FROM orders") == 5000
-    assert await session.value("SELECT COUNT(*) FROM orders WHERE status = 'placed'") == 5000
+    assert await session.value("SELECT COUNT(*) FROM orders") == MANY
+    assert await session.value("SELECT COUNT(*) FROM orders WHERE status = 'placed'") == MANY
     assert not await broken_invariants(database)
     assert [log for log in logs if log["event"] in {"bug", "conflict"}] == []
     assert sum(log["orders"] for log in logs if log["event"].startswith("Redis had lost")) >= 1000

@@ -1,6 +1,5 @@
 """The real jobs under every interleaving of their statements: a clean audit, a serial result, and no deadlock."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from itertools import permutations
@@ -22,12 +21,12 @@ from tests.asking import Session
 from tests.lab.interleaving import Asking, Job, OutOfOrder, Played, RowByRow, play_all, play_some
 from tests.lab.server import Server
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
+from tests.suite.sample import COMPLETE, SEED, size
 from worker.database.transactions import Database, Isolation
 from worker.queue.idempotency import place_once, restock_once
 
-pytestmark = pytest.mark.both_isolations
-FULL: Final = "LOCKSTEP_TEST_FULL" in os.environ  # all of them, or as many as chance picks
-SAMPLE: Final = 15
+pytestmark = [pytest.mark.both_isolations, pytest.mark.sampled(2, inside=True)]
+SAMPLE: Final = size(4, 15)  # of those that are left to chance
 MOST: Final = 2_000
 TABLES: Final = (
     "intake", "purged_sales", "purged_totals", "outbox", "published_events", "restocks", "order_lines", "orders", "stock",
@@ -168,7 +167,7 @@ class Shop:
         assert await self.look(played.outcomes) in self.serial, choices
 
 
-@pytest.mark.timeout(1200 if FULL else 300)
+@pytest.mark.timeout(1200 if COMPLETE else 300)
 @pytest.mark.parametrize("name", JOBS)
 async def test_jobs_that_keep_the_lock_order_never_deadlock(
     name: str, database: Database, session: Session, server: Server, record_property: Any
@@ -176,18 +175,18 @@ async def test_jobs_that_keep_the_lock_order_never_deadlock(
     shop = Shop(database, session)
     await shop.play_serially(JOBS[name])
     with structlog.testing.capture_logs() as logs:
-        if FULL and name not in LEFT_TO_CHANCE:
+        if COMPLETE and name not in LEFT_TO_CHANCE:
             count = await play_all(server, database, JOBS[name], shop.reset, shop.check, most=MOST)
         else:
             count = await play_some(
-                server, database, JOBS[name], shop.reset, shop.check, seed=1, count=SAMPLE
+                server, database, JOBS[name], shop.reset, shop.check, seed=SEED, count=SAMPLE
             )
     record_property("interleavings", count)
-    print(f"{name}: {count} interleavings")  # noqa: T201  # the figure of `make lab-full`
+    print(f"{name}: {count} interleavings")  # noqa: T201  # what a complete run amounts to
     assert [log for log in logs if log["event"] == "conflict"] == []
 
 
-@pytest.mark.timeout(1200 if FULL else 300)
+@pytest.mark.timeout(1200 if COMPLETE else 300)
 async def test_jobs_that_break_the_lock_order_deadlock_and_recover(
     database: Database, session: Session, server: Server
 ) -> None:
@@ -195,7 +194,7 @@ async def test_jobs_that_break_the_lock_order_deadlock_and_recover(
     shop = Shop(database, session)
     await shop.play_serially(jobs)
     with structlog.testing.capture_logs() as logs:
-        await play_some(server, database, jobs, shop.reset, shop.check, seed=1, count=SAMPLE)
+        await play_some(server, database, jobs, shop.reset, shop.check, seed=SEED, count=SAMPLE)
     deadlocks = [log for log in logs if log["event"] == "conflict" and "1213" in log["error"]]
     assert deadlocks
     assert {log["statement"] for log in deadlocks} == {"lock_stock"}

@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _PATH: Final = re.compile(r"(?:jobs|worker|sql)/[\w/]+\.(?:py|sql)")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("pitfall", load_pitfalls(), ids=lambda pitfall: pitfall.name)
 async def test_the_server_does_what_was_recorded(

@@ -4,11 +4,12 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, TypeVar, get_args
 from zlib import crc32
 
 import pytest
 
+Size = TypeVar("Size")
 Part = Literal["gate", "all", "rest"]
 SEED: Final = int(
     os.environ.setdefault("LOCKSTEP_TEST_SEED", str(secrets.randbelow(10_000)))
@@ -16,12 +17,12 @@ SEED: Final = int(
 PART: Final = os.environ.setdefault("LOCKSTEP_TEST_PART", "gate")
 COMPLETE: Final = PART != "gate"  # what is sampled inside of a test is complete there
 MARKERS: Final = (
-    "sampled(n): the gate takes every n-th of its items, by the seed; without n, it is one test that takes a sample itself",
+    "sampled(every=1, inside=False): the gate takes every n-th of its items, by the seed; inside, items take samples, too",
     "beyond_gate: too long for the gate, and nothing of it can be sampled",
 )
 
 
-def size(gate: int, complete: int) -> int:
+def size(gate: Size, complete: Size) -> Size:
     """How many a test takes of what it samples itself."""
     return complete if COMPLETE else gate
 
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if PART == "gate":
         chosen = [item for item in items if item in taken]
     elif PART == "rest":
-        chosen = [item for item in items if item not in taken or _samples_itself(item)]
+        chosen = [item for item in items if item not in taken or _sampled(item).inside]
     else:
         return
     kept = set(chosen)
@@ -65,20 +66,24 @@ def _gate(items: Sequence[pytest.Item]) -> set[pytest.Item]:
     taken = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
-        number, numbers[function] = numbers[function], numbers[function] + 1
-        marker = item.get_closest_marker("sampled")
-        every = marker.args[0] if marker and marker.args else 1
-        if (
-            not item.get_closest_marker("beyond_gate")
-            and (number + crc32(function.encode()) + SEED) % every == 0
-        ):
+        place = numbers[function] + crc32(function.encode()) + SEED
+        numbers[function] += 1
+        if place % _sampled(item).every == 0 and not item.get_closest_marker("beyond_gate"):
             taken.add(item)
     return taken
 
 
-def _samples_itself(item: pytest.Item) -> bool:
+class Sampled(NamedTuple):
+    """The arguments of the marker."""
+
+    every: int = 1
+    inside: bool = False
+
+
+def _sampled(item: pytest.Item) -> Sampled:
     marker = item.get_closest_marker("sampled")
-    return marker is not None and not marker.args
+    drawn = item.get_closest_marker("hypothesis") is not None
+    return Sampled(*marker.args, **marker.kwargs) if marker else Sampled(inside=drawn)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,11 +22,12 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.integration.web.conftest import Client, body
 from tests.shop import an_order, open_shop
+from tests.suite.sample import size
 from worker.database.transactions import Database
 from worker.web.contract import OPERATIONS, document
 from worker.web.openapi import Operation
 
-EXAMPLES: Final = 40
+EXAMPLES: Final = size(10, 100)
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -43,6 +44,7 @@ def check(case: Case[Any], client: Client, **options: Any) -> Any:
     return case.call_and_validate(base_url=str(client.make_url("")), checks=CHECKS, timeout=60, **options)
 
 
+@pytest.mark.sampled(inside=True)
 @pytest.mark.parametrize(
     ("operation", "mode"),
     [
@@ -61,7 +63,6 @@ async def test_every_request_gets_an_answer_that_is_described(
 
     @settings(
         max_examples=EXAMPLES,
-        derandomize=True,
         database=None,
         deadline=None,
         phases=[Phase.generate],

@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.asking import PATIENCE_SECONDS
 from tests.integration.web.conftest import PROBLEM, Client, body
 from tests.shop import an_order
+from tests.suite.sample import size
 
-EXAMPLES: Final = 150
+EXAMPLES: Final = size(40, 300)
+pytestmark = pytest.mark.sampled(inside=True)
 JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
@@ -40,7 +43,7 @@ ORDERS: Final = st.fixed_dictionaries(
 def run_all(
     loop: asyncio.AbstractEventLoop, send: Callable[[Any], Coroutine[Any, Any, None]], strategy: Any
 ) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None)
     @given(strategy)
     def send_all(content: Any) -> None:
         asyncio.run_coroutine_threadsafe(send(content), loop).result(PATIENCE_SECONDS)
