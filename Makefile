@@ -1,6 +1,6 @@
 # Two commands for a start: `make demo` and `make test`. Each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash-points lab lab-full bench soak up lint ops-check check clean
+.PHONY: help setup demo test test-all test-paused crash-points lab lab-full bench soak up lint ops-check check clean
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # the suite starts some 200 processes, and each would compile everything again
 
@@ -13,24 +13,27 @@ setup: ## virtual environment, database and Redis programs (the others call it)
 demo: setup ## 2,000 orders through two workers, one of them killed half-way, then the audit
 	@$(BIN)/lockstep demo
 
-test: ## the whole suite, on a private MariaDB and Redis, in Chromium where it is about a page, with coverage
+test: ## the gate: all tests, and of faults, interleavings and the like a sample (under 5 minutes)
 	@scripts/bootstrap chromium
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n auto --dist worksteal -m 'not alone'
-	@$(BIN)/python -m pytest -m alone
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --include='jobs/*' --fail-under=100
-	@$(BIN)/coverage report --include='worker/*' --fail-under=95
+	@$(BIN)/python -m tests.suite gate
+
+test-all: ## every test in full, and the coverage that the code has to have
+	@scripts/bootstrap chromium
+	@$(BIN)/python -m tests.suite all
+
+test-paused: ## the gate again, while its processes and servers stand still for 1 to 5 s by turns
+	@scripts/bootstrap chromium
+	@$(BIN)/python -m tests.suite paused
 
 crash-points: setup ## the way of an order broken off at every command, in every manner (3 minutes)
-	@LOCKSTEP_TEST_FULL=1 $(BIN)/python -m pytest tests/end_to_end/test_crash_points.py
+	@LOCKSTEP_TEST_PART=all $(BIN)/python -m pytest tests/end_to_end/test_crash_points.py
 
 lab: setup ## every pitfall on a private MariaDB, and the report in build/lab/index.html
-	@$(BIN)/python -m pytest tests/lab
+	@LOCKSTEP_TEST_PART=all $(BIN)/python -m pytest tests/lab/test_pitfalls.py tests/lab/traps
 	@$(BIN)/python -m tests.lab.report
 
 lab-full: setup ## the real jobs under every interleaving of their statements (many minutes)
-	@LOCKSTEP_TEST_FULL=1 $(BIN)/python -m pytest -s tests/lab/test_interleavings.py
+	@LOCKSTEP_TEST_PART=all $(BIN)/python -m pytest -s tests/lab/test_interleavings.py
 
 bench: setup ## speed and latency beside a reference worker, the SQL alone and arq alone (10 minutes)
 	@$(BIN)/python -m benchmarks
