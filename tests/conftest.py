@@ -28,7 +28,7 @@ from worker.embedded import Servers, running_servers
 from worker.queue.connection import open_queue
 from worker.settings import Settings
 
-pytest_plugins = ("tests.suite.sample", "tests.suite.deadline", "tests.suite.load")
+pytest_plugins = ("tests.suite.selection", "tests.suite.deadline", "tests.suite.load")
 MakeClient = Callable[[int], OrderClient]
 MYSQL: Final = os.environ.get("LOCKSTEP_TEST_MYSQL_URL")
 REDIS: Final = os.environ.get("LOCKSTEP_TEST_REDIS_URL")
