@@ -21,6 +21,7 @@ from tests.end_to_end.own_servers import free_port
 from tests.forked import Program, Start, run
 from tests.shop import an_order
 from worker import cli
+from worker.commands import requests
 from worker.database.transactions import Database
 from worker.settings import Settings
 
@@ -186,7 +187,7 @@ async def test_without_a_migration_it_says_what_to_run(
 async def test_a_cancellation_without_a_worker_stays_in_the_queue(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "OUTCOME_SECONDS", 0.2)
+    monkeypatch.setattr(requests, "OUTCOME_SECONDS", 0.2)
     for name in ("LOCKSTEP_MYSQL_URL", "LOCKSTEP_REDIS_URL"):
         monkeypatch.setenv(name, environment[name])
     done = await asyncio.to_thread(CliRunner().invoke, cli.main, ["cancel", str(uuid4())])

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from tests.asking import Session
 from tests.integration.conftest import MakeWorker, running
 from tests.shop import an_order, broken_invariants, open_shop
-from worker import cli, dead
+from worker import cli
 from worker.client import OrderClient
+from worker.commands import dead
 from worker.database.transactions import Database
 from worker.settings import Settings
 

@@ -1,7 +1,7 @@
 """`lockstep explain`: how the server runs a statement of `sql/`, and what is bad in that."""
 
-import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import click
@@ -10,13 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.transaction import Statement
+from worker.commands.database import on_database
 from worker.database.examples import EXAMPLES
-from worker.database.migrations import check_ready
 from worker.database.plans import BY_DESIGN, Plan, all_statements, example_ids
 from worker.database.plans import explain as explain_statement
 from worker.database.transactions import Database
 from worker.errors import LockstepError
-from worker.settings import read_settings
 
 console: Final = Console(highlight=False)
 
@@ -34,7 +33,7 @@ def explain(name: str | None) -> None:
             f"sql/ has no statement {name} with a plan; `lockstep explain` lists those that are."
         )
     chosen = {name: statements[name]} if name else statements
-    plans = asyncio.run(_explain(statement for _, statement in chosen.values()))
+    plans = on_database(partial(_explain, [statement for _, statement in chosen.values()]))
     if name:
         _print_plan(plans[0], statements[name][0])
     else:
@@ -43,11 +42,9 @@ def explain(name: str | None) -> None:
         raise SystemExit(1)
 
 
-async def _explain(statements: Iterable[Statement]) -> list[Plan]:
-    async with Database(read_settings()) as database:
-        await check_ready(database)
-        examples = {**EXAMPLES, **await example_ids(database)}
-        return [await explain_statement(database, statement, examples) for statement in statements]
+async def _explain(statements: Iterable[Statement], database: Database) -> list[Plan]:
+    examples = {**EXAMPLES, **await example_ids(database)}
+    return [await explain_statement(database, statement, examples) for statement in statements]
 
 
 def _print_plan(plan: Plan, file: str) -> None:

@@ -1,25 +1,20 @@
 """`lockstep keys`: who may use the door over HTTP."""
 
-import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from jobs.api_keys import ApiKey, add_key, all_keys, new_key, revoke_key
-from worker.database.migrations import check_ready
+from worker.commands.database import on_database
 from worker.database.retry import DatabaseError, Kind
-from worker.database.transactions import Database
 from worker.errors import LockstepError, printable
-from worker.settings import read_settings
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,80}")
-Answer = TypeVar("Answer")
 console: Final = Console(highlight=False, soft_wrap=True)
 
 
@@ -38,7 +33,7 @@ def add(name: str) -> None:
         )
     key = new_key()
     try:
-        _run(lambda database: database.transact(partial(add_key, name=name, key=key), job="add_key"))
+        on_database(lambda database: database.transact(partial(add_key, name=name, key=key), job="add_key"))
     except DatabaseError as error:
         if error.kind is not Kind.DUPLICATE:
             raise
@@ -51,7 +46,7 @@ def add(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="print them for machines")
 def list_keys(*, as_json: bool) -> None:
     """Names, days of making, of last use and of revocation (UTC)."""
-    rows = [_fields(key) for key in _run(all_keys)]
+    rows = [_fields(key) for key in on_database(all_keys)]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -67,7 +62,9 @@ def list_keys(*, as_json: bool) -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """Refuse the key of NAME from now on; web processes notice within seconds."""
-    revoked = _run(lambda database: database.transact(partial(revoke_key, name=name), job="revoke_key"))
+    revoked = on_database(
+        lambda database: database.transact(partial(revoke_key, name=name), job="revoke_key")
+    )
     if not revoked:
         raise LockstepError(
             f"{printable(name)} has no key that could be revoked; `lockstep keys list` shows all."
@@ -78,12 +75,3 @@ def revoke(name: str) -> None:
 def _fields(key: ApiKey) -> dict[str, str | None]:
     days = {"made on": key.created_at, "last used on": key.last_used_on, "revoked on": key.revoked_at}
     return {"name": key.name, **{name: f"{day:%Y-%m-%d}" if day else None for name, day in days.items()}}
-
-
-def _run(work: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    async def run() -> Answer:
-        async with Database(read_settings()) as database:
-            await check_ready(database)
-            return await work(database)
-
-    return asyncio.run(run())

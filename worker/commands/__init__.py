@@ -1,0 +1,1 @@
+"""The commands of `worker.cli`, which imports each when it is called."""
