@@ -39,6 +39,7 @@ from worker.settings import PREFIX, TEST_PREFIX, Settings
 FOLDER: Final = Path(".lockstep/demo")
 PATIENCE_SECONDS: Final = 120
 LOOK_SECONDS: Final = 0.1
+LINE_SECONDS: Final = 10.0
 MOMENT_SECONDS: Final = 0.005
 _COUNT_OUTCOMES = load_statements("orders.sql")["count_outcomes"]
 
@@ -114,8 +115,8 @@ def run(console: Console) -> bool:
         del os.environ[name]  # of other servers, and of no use here
     interrupt_on_signals()
     with ExitStack() as stack:
-        console.print("starting a private database and Redis …")
         servers = stack.enter_context(running_servers(FOLDER, fresh=True))
+        console.print("making its tables, and loading the catalogue …")
         migrate(servers.migration_url)
         workers = Workers(servers)
         stack.enter_context(stopped_at_the_end(workers.processes))
@@ -141,7 +142,7 @@ async def _place_all(console: Console, servers: Servers, workers: Workers) -> Re
         )
         workers.start()
         workers.start()
-        console.print("two workers: `arq worker.main`")
+        console.print("two workers start: `arq worker.main`; one is killed half-way")
         redis = await open_queue(servers.redis_url, settings.queue_name)
         started = time.time()
         kill = partial(workers.kill_first, partial(jobs_in_a_try, redis), client.queued)
@@ -172,6 +173,7 @@ async def _watch(
     """Show the progress, kill a worker half-way and start another; when that was."""
     killed_at, started, working_seconds, done = 0.0, time.monotonic(), 0.0, 0
     columns = (BarColumn(bar_width=16), TimeElapsedColumn(), TextColumn("{task.description}"))
+    show_line = _lines_without_a_bar(console)
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=total)
         while not progress.finished:
@@ -180,7 +182,7 @@ async def _watch(
             looked = time.monotonic()
             await asyncio.sleep(LOOK_SECONDS)
             outcomes = await _count(database)
-            if outcomes.total() > done:  # the wait for what the killed worker had in hand is no work
+            if outcomes.total() > done:  # the wait for what the killed worker was running is no work
                 done = outcomes.total()
                 working_seconds += time.monotonic() - looked
             speed = done / working_seconds if done else 0
@@ -188,16 +190,30 @@ async def _watch(
                 f"{outcomes['placed']} placed, {done - outcomes['placed']} rejected,"
                 f" {workers.conflicts()} retried, {speed:.0f} orders/s"
             )
+            show_line(state)
             progress.update(bar, completed=done, description=state)
             if not killed_at and done >= total / 2:
                 await kill()
                 killed_at = time.time()
                 workers.start()
                 progress.print(
-                    "worker 1 killed with SIGKILL, worker 3 started; what it had in hand follows in 18 s"
+                    "worker 1 killed with SIGKILL, worker 3 started\nwhat worker 1 was running runs again after 18 s"
                 )
             workers.check_alive(2)
     return killed_at
+
+
+def _lines_without_a_bar(console: Console) -> Callable[[str], None]:
+    """The function that prints how far it is, every ten seconds, if no terminal shows the bar."""
+    printed = time.monotonic()
+
+    def show(state: str) -> None:
+        nonlocal printed
+        if not console.is_terminal and time.monotonic() - printed > LINE_SECONDS:
+            printed = time.monotonic()
+            console.print(state)
+
+    return show
 
 
 async def _count(database: Database) -> Counter[str]:
@@ -219,7 +235,7 @@ def _print_summary(console: Console, result: Result) -> None:
         "latency": f"{_percentiles([t.finished_ms - t.started_ms for t in once])} in a worker",
         "": f"{_percentiles([t.finished_ms - t.enqueued_ms for t in result.timings])} from enqueue on",
         "conflicts": f"{result.conflicts} retried",
-        "events": f"{result.published:,} orders told of, each once",
+        "events": f"{result.published:,} orders published, each once",
         "crash": _recovery(again, result.killed_at),
     }
     facts = Table(box=None, show_header=False, padding=(0, 2))
@@ -236,7 +252,7 @@ def _percentiles(milliseconds: Sequence[int]) -> str:
 
 def _recovery(again: Sequence[Timing], killed_at: float) -> str:
     if not again:
-        return "the killed worker had no order in hand"
+        return "the killed worker was running no order"
     seconds = max(timing.finished_ms for timing in again) / 1000 - killed_at
     return f"{len(again)} orders of the killed worker placed by another after {seconds:.1f} s"
 
