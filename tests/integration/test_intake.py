@@ -242,4 +242,4 @@ async def test_redis_forgets_everything_amid_many_staged_orders_and_none_is_lost
     assert await session.value("SELECT COUNT(*) FROM orders WHERE status = 'placed'") == MANY
     assert not await broken_invariants(database)
     assert [log for log in logs if log["event"] in {"bug", "conflict"}] == []
-    assert sum(log["orders"] for log in logs if log["event"].startswith("Redis had lost")) >= 1000
+    assert sum(log["orders"] for log in logs if log["event"].startswith("Redis had lost")) >= MANY // 5

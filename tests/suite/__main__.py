@@ -5,14 +5,12 @@ Each is two runs of pytest: side by side what bears company, and after it, one a
 
 import argparse
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from tests.suite.cpu import Cost, measured
+from tests.suite.cpu import Cost, measured, run
 from tests.suite.pauses import paused
 from tests.suite.sample import SEED
 
@@ -34,14 +32,9 @@ def main() -> int:
     with measured() as cost, ExitStack() as stack:
         if options.part == "paused":
             stack.enter_context(paused(os.getpid(), SEED))
-        codes = [run(selection) for selection in (SIDE_BY_SIDE, ALONE)]
+        codes = [run([sys.executable, "-m", "pytest", *selection]) for selection in (SIDE_BY_SIDE, ALONE)]
     within = report(cost, BUDGET_LOOPS if options.part == "gate" else None)
     return int(any(code not in {0, NO_TESTS} for code in codes) or not within)
-
-
-def run(selection: Sequence[str]) -> int:
-    """One pytest."""
-    return subprocess.run([sys.executable, "-m", "pytest", *selection], check=False).returncode
 
 
 def report(cost: Cost, budget: float | None) -> bool:

@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,12 +30,11 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure what is started and waited for inside of the block; orphans are waited for, too."""
+    """Measure what `run` runs inside of the block."""
     _adopt_orphans()
     cost = Cost()
     before, loop_before = _children_seconds(), _loop_seconds()
     yield cost
-    _wait_for_orphans()
     cost.seconds = _children_seconds() - before
     cost.loops = (loop_before, _loop_seconds())
 
@@ -60,9 +59,9 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _wait_for_orphans() -> None:
-    try:
-        while os.waitpid(-1, 0):
-            pass
-    except ChildProcessError:  # none is left
-        return
+def run(command: Sequence[str]) -> int:
+    """Run a program, and take leave of every orphan that comes here meanwhile; the program's exit code."""
+    program = os.posix_spawn(command[0], command, os.environ)
+    while (ended := os.wait())[0] != program:
+        pass
+    return os.waitstatus_to_exitcode(ended[1])

@@ -25,7 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """The seed, before anything can go wrong."""
-    return f"part: {PART}, seed: {SEED}; the same again with LOCKSTEP_TEST_PART={PART} LOCKSTEP_TEST_SEED={SEED}"
+    return (
+        f"part: {PART}, seed: {SEED}; the same again with LOCKSTEP_TEST_PART={PART} LOCKSTEP_TEST_SEED={SEED}"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
