@@ -10,11 +10,13 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-from tests.suite.cpu import Cost, measured, run
+from tests.suite.cpu import Cost, measured
 from tests.suite.pauses import paused
+from tests.suite.processes import adopt_orphans, run
 from tests.suite.sample import SEED
 
-NO_TESTS: Final = 5  # pytest's exit code
+INTERRUPTED: Final = 2  # pytest's exit codes
+NO_TESTS: Final = 5
 BUDGET_LOOPS: Final = 700  # of the gate's CPU time: see tests/suite/cpu.py
 SIDE_BY_SIDE: Final = ("-n", "auto", "--dist", "worksteal", "-m", "not alone")
 ALONE: Final = ("-m", "alone")
@@ -29,10 +31,15 @@ def main() -> int:
     os.environ["LOCKSTEP_TEST_PART"] = "gate" if options.part == "paused" else options.part
     if options.minutes:
         os.environ["LOCKSTEP_TEST_UNTIL"] = str(time.time() + 60 * options.minutes)
+    adopt_orphans()
     with measured() as cost, ExitStack() as stack:
         if options.part == "paused":
             stack.enter_context(paused(os.getpid(), SEED))
-        codes = [run([sys.executable, "-m", "pytest", *selection]) for selection in (SIDE_BY_SIDE, ALONE)]
+        codes = []
+        for selection in (SIDE_BY_SIDE, ALONE):
+            codes.append(run([sys.executable, "-m", "pytest", *selection]))
+            if codes[-1] == INTERRUPTED:
+                return INTERRUPTED
     within = report(cost, BUDGET_LOOPS if options.part == "gate" else None)
     return int(any(code not in {0, NO_TESTS} for code in codes) or not within)
 

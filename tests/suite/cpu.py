@@ -1,18 +1,14 @@
 """What a run costs, in a unit that does not depend on the machine: rounds of a fixed calibration loop."""
 
-import ctypes
-import os
 import resource
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 ROUNDS: Final = 400_000  # about a second
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @dataclass(slots=True)
@@ -30,8 +26,7 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Measure what `run` runs inside of the block."""
-    _adopt_orphans()
+    """Measure what has run and ended inside of the block."""
     cost = Cost()
     before, loop_before = _children_seconds(), _loop_seconds()
     yield cost
@@ -51,17 +46,3 @@ def _loop_seconds() -> float:
 def _children_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _adopt_orphans() -> None:
-    """On Linux, the time of a process whose parent has ended before it counts as well."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def run(command: Sequence[str]) -> int:
-    """Run a program, and take leave of every orphan that comes here meanwhile; the program's exit code."""
-    program = os.posix_spawn(command[0], command, os.environ)
-    while (ended := os.wait())[0] != program:
-        pass
-    return os.waitstatus_to_exitcode(ended[1])

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from tests.suite.processes import descendants
+
 PAUSE_SECONDS: Final = (1.0, 5.0)
 BETWEEN_SECONDS: Final = (0.5, 4.0)
 
@@ -46,16 +48,3 @@ def _is_stopped(pid: int) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"T", "Z"}
     return True
-
-
-def descendants(root: int) -> list[int]:
-    """The processes below one, in the order of their ids."""
-    found: list[int] = []
-    waiting = [root]
-    while waiting:
-        for task in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                children = [int(pid) for pid in task.read_text().split()]
-                found += children
-                waiting += children
-    return sorted(found)
