@@ -1,6 +1,6 @@
 # Two commands for a start: `make demo` and `make test`. Each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-paused crash-points lab lab-full bench soak up lint ops-check check clean
+.PHONY: help setup demo test test-all test-rest test-paused coverage crash-points lab lab-full bench soak up lint ops-check check clean
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # the suite starts some 200 processes, and each would compile everything again
 
@@ -20,6 +20,14 @@ test: ## the gate: all tests, and of faults, interleavings and the like a sample
 test-all: ## every test in full, and the coverage that the code has to have
 	@scripts/bootstrap chromium
 	@$(BIN)/python -m tests.suite all
+
+test-rest: ## what `make test` with the same seed leaves out; MINUTES=25 starts no test after so long
+	@scripts/bootstrap chromium
+	@$(BIN)/python -m tests.suite rest $(if $(MINUTES),--minutes $(MINUTES))
+
+coverage: ## the tests side by side with coverage, and whether it is high enough
+	@scripts/bootstrap chromium
+	@$(BIN)/python -m tests.suite coverage
 
 test-paused: ## the gate again, while its processes and servers stand still for 1 to 5 s by turns
 	@scripts/bootstrap chromium

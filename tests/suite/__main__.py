@@ -1,6 +1,7 @@
-"""Runs of the suite: `gate`, `all`, `rest` (what the gate leaves out) and `paused` (the gate, on a machine that pauses).
+"""Runs of the suite, each two of pytest: side by side what bears company, and then what is marked `alone`.
 
-Each is two runs of pytest: side by side what bears company, and after it, one at a time, what is marked `alone`.
+gate: all tests, but samples of what is marked so. rest: what it leaves out. all: both, with coverage.
+coverage: the gate's first run with coverage. paused: the gate on a machine that pauses.
 """
 
 import argparse
@@ -18,30 +19,55 @@ from tests.suite.sample import SEED
 INTERRUPTED: Final = 2  # pytest's exit codes
 NO_TESTS: Final = 5
 BUDGET_LOOPS: Final = 700  # of the gate's CPU time: see tests/suite/cpu.py
-SIDE_BY_SIDE: Final = ("-n", "auto", "--dist", "worksteal", "-m", "not alone")
-ALONE: Final = ("-m", "alone")
+FLOORS: Final = {"jobs": 100, "worker": 95}  # percent of lines and branches
+PYTHON: Final = (sys.executable, "-m")
 
 
 def main() -> int:
     """The exit code: 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.suite", description=__doc__)
-    parser.add_argument("part", choices=["gate", "all", "rest", "paused"])
+    parser.add_argument("part", choices=["gate", "rest", "all", "coverage", "paused"])
     parser.add_argument("--minutes", type=float, help="start no test after so long")
     options = parser.parse_args()
-    os.environ["LOCKSTEP_TEST_PART"] = "gate" if options.part == "paused" else options.part
+    os.environ["LOCKSTEP_TEST_PART"] = options.part if options.part in {"rest", "all"} else "gate"
     if options.minutes:
         os.environ["LOCKSTEP_TEST_UNTIL"] = str(time.time() + 60 * options.minutes)
     adopt_orphans()
     with measured() as cost, ExitStack() as stack:
         if options.part == "paused":
             stack.enter_context(paused(os.getpid(), SEED))
-        codes = []
-        for selection in (SIDE_BY_SIDE, ALONE):
-            codes.append(run([sys.executable, "-m", "pytest", *selection]))
-            if codes[-1] == INTERRUPTED:
-                return INTERRUPTED
+        passed = run_tests(options.part)
     within = report(cost, BUDGET_LOOPS if options.part == "gate" else None)
-    return int(any(code not in {0, NO_TESTS} for code in codes) or not within)
+    return int(not (passed and within))
+
+
+def run_tests(part: str) -> bool:
+    """Whether all passed, and reach enough of the code if that is asked."""
+    but = " and not limit" if part == "paused" else ""
+    traced = part in {"all", "coverage"}
+    if traced:
+        run([*PYTHON, "coverage", "erase"])
+    tool = ("coverage", "run", "-m") if traced else ()
+    passed = pytest(*tool, "pytest", "-n", "auto", "--dist", "worksteal", "-m", f"not alone{but}")
+    if part != "coverage":
+        passed &= pytest("pytest", "-m", f"alone{but}")
+    return passed and (not traced or enough_is_reached())
+
+
+def pytest(*command: str) -> bool:
+    """Whether all tests passed; an interrupted run ends all."""
+    if (code := run([*PYTHON, *command])) == INTERRUPTED:
+        raise SystemExit(INTERRUPTED)
+    return code in {0, NO_TESTS}
+
+
+def enough_is_reached() -> bool:
+    """Whether the tests reach as much of the code as they have to."""
+    run([*PYTHON, "coverage", "combine", "--quiet"])
+    return all(
+        run([*PYTHON, "coverage", "report", f"--include={folder}/*", f"--fail-under={floor}"]) == 0
+        for folder, floor in FLOORS.items()
+    )
 
 
 def report(cost: Cost, budget: float | None) -> bool:
