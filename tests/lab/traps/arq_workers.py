@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,8 @@ print(json.dumps(shown))
 @asynccontextmanager
 async def bare_queue(redis_url: str, **options: Any) -> AsyncIterator[ArqRedis]:
     """arq's pool as arq makes it, with pickle."""
-    pool = await create_pool(RedisSettings.from_dsn(redis_url), **options)
+    settings = replace(RedisSettings.from_dsn(redis_url), conn_timeout=PATIENCE_SECONDS)
+    pool = await create_pool(settings, **options)
     try:
         yield pool
     finally:

@@ -7,7 +7,7 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.worker import func
 
-from tests.asking import until
+from tests.asking import PATIENCE_SECONDS, until
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import bare_queue, bare_worker, our_worker, result_of, run_dry
 from tests.shop import an_order, open_shop
@@ -44,7 +44,7 @@ async def test_expired_backlog_right_the_orders_wait_for_weeks(
     for _ in range(14):
         await a_day_passes(redis, str(order.order_id))
     await run_dry(our_worker(redis, database, settings))
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def a_day_passes(redis: ArqRedis, job_id: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.locks import lock_stock
 from jobs.transaction import Transaction
-from tests.asking import Session, until_gone, until_waiting, waiting_sessions
+from tests.asking import PATIENCE_SECONDS, Session, until_gone, until_waiting, waiting_sessions
 from tests.lab.traps.bare import (
     LOCKED,
     available,
@@ -18,6 +18,7 @@ from tests.lab.traps.bare import (
     take_one_each,
 )
 from tests.shop import open_shop
+from worker.database import connections
 from worker.database.transactions import Database
 from worker.settings import Settings
 
@@ -63,10 +64,13 @@ async def test_zombie_wrong_a_cancelled_statement_is_done_later(
 
 
 async def test_zombie_right_a_cancelled_waiter_is_killed(
-    settings: Settings, session: Session, other_session: Session
+    settings: Settings, session: Session, other_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Q02. Nothing waits and nothing is locked, while the one whom it waited for goes on."""
-    patient = settings.model_copy(update={"lock_wait_seconds": 50, "statement_seconds": 50})
+    monkeypatch.setattr(connections, "CLEAN_UP_SECONDS", PATIENCE_SECONDS)
+    # So long that only the KILL can end it before this test gives up.
+    long = 2 * PATIENCE_SECONDS
+    patient = settings.model_copy(update={"lock_wait_seconds": long, "statement_seconds": long})
     async with Database(patient) as database:
         await open_shop(database, {1: 5, 2: 5})
         await session.run("BEGIN")

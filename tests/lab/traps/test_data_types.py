@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pymysql import err
 
 from jobs.add_catalogue import Product
-from tests.asking import Session, until_waiting
+from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import bare_queue, bare_worker, our_worker, result_of, run_dry
 from tests.shop import an_order, broken_invariants, open_shop
@@ -165,7 +165,7 @@ async def test_json_numbers_right_a_whole_number_arrives_whole_or_is_refused(
     receipt = await make_client(100).place(an_order({EXACT + 1: 1, largest: 1}))
     await redis.enqueue_job("place_order", as_javascript_reads_it(an_order({EXACT + 1: 1})), _job_id="double")
     await run_dry(our_worker(redis, database, settings))
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await stock(session) == {EXACT: 5, EXACT + 1: 4, largest - 1: 5, largest: 4}
     refused = (await result_of(redis, "double")).result
     assert refused["status"] == "invalid"

@@ -11,7 +11,7 @@ from typing import Final
 from jobs.orders import PlaceOrder
 from jobs.place_orders import place_orders
 from jobs.transaction import Transaction
-from tests.asking import Session, open_session, until_waiting
+from tests.asking import PATIENCE_SECONDS, Session, open_session, until_waiting
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.database.transactions import Database
 from worker.queue.idempotency import place_once
@@ -136,7 +136,7 @@ async def test_convoy_of_relays_right_the_second_one_takes_other_events(
     await begin(session, "READ COMMITTED")
     await begin(other_session, "READ COMMITTED")
     first = await read(session, " SKIP LOCKED", limit=1)
-    second = await asyncio.wait_for(read(other_session, " SKIP LOCKED", limit=1), timeout=30)
+    second = await asyncio.wait_for(read(other_session, " SKIP LOCKED", limit=1), timeout=PATIENCE_SECONDS)
     assert [len(first), len(second)] == [1, 1]
     assert first != second
 
@@ -164,5 +164,7 @@ async def test_range_scan_of_the_outbox_right_the_orders_go_on(database: Databas
     await two_events(database)
     await begin(session, "READ COMMITTED")
     assert len(await read(session, " SKIP LOCKED")) == 2
-    assert await asyncio.wait_for(placing(database, [an_order({1: 1})]), timeout=30) == ["placed"]
+    assert await asyncio.wait_for(placing(database, [an_order({1: 1})]), timeout=PATIENCE_SECONDS) == [
+        "placed"
+    ]
     await session.run("ROLLBACK")

@@ -14,7 +14,7 @@ from jobs.orders import Conflict
 from jobs.outbox import RecordedEvent
 from jobs.place_orders import place_orders
 from jobs.transaction import Transaction
-from tests.asking import Session
+from tests.asking import PATIENCE_SECONDS, Session
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import bare_queue, bare_worker, our_worker, result_of, run_dry, working
 from tests.shop import an_order, broken_invariants, open_shop
@@ -190,7 +190,7 @@ async def test_job_id_reuse_right_the_first_outcome_comes_again(
     for expire in (False, True, False):
         receipt = await client.place(order)
         await run_dry(our_worker(redis, database, settings))
-        outcomes.append(await receipt.outcome(timeout=30))
+        outcomes.append(await receipt.outcome(timeout=PATIENCE_SECONDS))
         known.append(receipt.known)
         if expire:
             await redis.expire(result_key_prefix + str(order.order_id), 0)
@@ -222,9 +222,9 @@ async def test_same_key_with_other_content_right_it_is_a_conflict(
     other = an_order({2: 1}, order_id=order.order_id)
     async with working(our_worker(redis, database, settings)):
         receipts = [await client.place(order), await client.place(other)]
-        outcomes = [await receipt.outcome(timeout=30) for receipt in receipts]
+        outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
         await redis.flushdb()
-        outcomes.append(await (await client.place(other)).outcome(timeout=30))
+        outcomes.append(await (await client.place(other)).outcome(timeout=PATIENCE_SECONDS))
     conflict = Conflict(id=order.order_id)
     assert [outcomes[0].status, *outcomes[1:]] == ["placed", conflict, conflict]
     assert await session.run("SELECT product_id FROM order_lines") == [{"product_id": 1}]

@@ -9,7 +9,7 @@ from arq.constants import retry_key_prefix
 from arq.worker import Retry, func
 
 from jobs.dead_letters import dead_letters_of
-from tests.asking import Session, open_session, until_waiting
+from tests.asking import PATIENCE_SECONDS, Session, open_session, until_waiting
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import bare_queue, bare_worker, our_worker, result_of, run_dry, working
 from tests.shop import an_order, broken_invariants, open_shop
@@ -53,7 +53,7 @@ async def test_an_ordinary_exception_right_the_job_is_tried_again(
     assert (worker.jobs_retried, worker.jobs_failed) == (1, 0)
     await redis.zadd("arq:queue", {str(order.order_id): 1})  # now, not later
     await run_dry(our_worker(redis, database, settings))
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def test_retries_exhausted_wrong_the_job_vanishes(settings: Settings) -> None:
@@ -83,7 +83,7 @@ async def test_retries_exhausted_right_an_outage_may_take_as_many_tries_as_it_li
     receipt = await make_client(100).place(order)
     await redis.set(retry_key_prefix + str(order.order_id), 1_000_000)
     await run_dry(our_worker(redis, database, settings))
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert (await result_of(redis, str(order.order_id))).job_try == 1_000_001
 
 
@@ -117,7 +117,7 @@ async def test_a_bug_right_the_job_is_a_dead_letter_at_once_and_has_its_outcome_
     worker = our_worker(redis, database, settings)
     await run_dry(worker)
     assert (worker.jobs_retried, worker.jobs_complete) == (0, 1)
-    assert (await receipt.outcome(timeout=30)).status == "dead"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "dead"
     (letter,) = await dead_letters_of(database, str(order.order_id))
     assert "move_balances: 1690" in letter.error
     await session.run("UPDATE customers SET balance_cents = 0 WHERE customer_id = 1")
@@ -125,7 +125,7 @@ async def test_a_bug_right_the_job_is_a_dead_letter_at_once_and_has_its_outcome_
     async with working(our_worker(redis, database, settings)):
         await replay.run(letter)
     await replay.stop()
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert not await dead_letters_of(database, str(order.order_id))
     assert not await broken_invariants(database)
 
@@ -173,7 +173,7 @@ async def test_stopping_a_worker_right_what_it_has_begun_is_finished(
         worker.handle_sig_wait_for_completion(signal.SIGTERM)
         late = await client.place(an_order({1: 1}))
         await session.run("COMMIT")
-        await asyncio.wait([loop], timeout=30)
+        await asyncio.wait([loop], timeout=PATIENCE_SECONDS)
         assert loop.cancelled()
     assert (await result_of(redis, str(first.order_id))).job_try == 1
     assert await redis.keys("arq:job:*") == [f"arq:job:{late.message.job_id}".encode()]

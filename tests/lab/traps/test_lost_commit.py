@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from jobs.orders import Placed
+from jobs.transaction import Parameters, Statement
 from tests.asking import Session
 from tests.lab.traps.bare import (
     LOST_CONNECTION,
@@ -19,6 +20,7 @@ from tests.lab.traps.bare import (
 )
 from tests.lab.traps.proxy import Loss, Proxy
 from tests.shop import an_order, broken_invariants, open_shop
+from worker.database import transactions
 from worker.database.transactions import Database
 from worker.queue.idempotency import place_once
 from worker.settings import Settings
@@ -123,7 +125,7 @@ async def test_outer_timeout_wrong_it_cuts_a_commit_that_happens(
 
 
 async def test_outer_timeout_right_the_inner_limit_is_shorter_and_names_the_statement(
-    settings: Settings, session: Session
+    settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Q10. So the attempt is made again inside the job's time, and settings that would turn that round are refused."""
     with pytest.raises(
@@ -131,11 +133,18 @@ async def test_outer_timeout_right_the_inner_limit_is_shorter_and_names_the_stat
     ):
         Settings(mysql_url=settings.mysql_url, redis_url=settings.redis_url, job_seconds=4)
     async with Proxy.before(settings.mysql_url) as proxy:
-        patient = settings.model_copy(update={"mysql_url": proxy.mysql_url})
-        async with Database(patient) as database:
+
+        class ImpatientAtCommit(transactions._Session):
+            """Every other statement has as long as it takes."""
+
+            async def execute(self, statement: Statement, parameters: Parameters) -> int:
+                if statement.name == "commit" and proxy.loss:
+                    self._statement_seconds = 0.2
+                return await super().execute(statement, parameters)
+
+        async with Database(settings.model_copy(update={"mysql_url": proxy.mysql_url})) as database:
             await open_shop(database, {1: 5})
-            # From now on, and long enough for the statements before the COMMIT.
-            database._settings = patient.model_copy(update={"statement_seconds": 2})
+            monkeypatch.setattr(transactions, "_Session", ImpatientAtCommit)
             order = an_order({1: 1})
             proxy.loss = Loss.WITHHELD
             with structlog.testing.capture_logs() as logs:

@@ -12,6 +12,7 @@ from arq.constants import job_key_prefix
 from arq.worker import Function, func
 
 from jobs.dead_letters import dead_letters_of
+from tests.asking import PATIENCE_SECONDS
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import (
     bare_queue,
@@ -103,7 +104,7 @@ async def test_poison_message_right_it_is_answered_and_the_next_one_runs(
     outcome = (await result_of(redis, "poison")).result
     assert outcome["status"] == "dead"
     assert "et: " in outcome["error"]
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 UNUSABLE = {
@@ -149,4 +150,4 @@ async def test_unusable_message_right_the_reason_is_told_and_the_order_goes_thro
     async with working(our_worker(redis, database, settings)):
         receipt = await make_client(100).place(order)
         assert receipt.known
-        assert (await receipt.outcome(timeout=30)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"

@@ -13,6 +13,7 @@ from tenacity import (
 )
 
 from jobs.transaction import Transaction
+from tests.asking import PATIENCE_SECONDS
 from tests.lab.traps.bare import conflict
 from worker.database.retry import attempts
 from worker.database.transactions import Database
@@ -50,7 +51,7 @@ async def test_negative_predicate_right_a_cancelled_job_ends(database: Database)
     task = asyncio.create_task(database.transact(job, job="test"))
     await begun.get()
     task.cancel()
-    await asyncio.wait([task], timeout=30)
+    await asyncio.wait([task], timeout=PATIENCE_SECONDS)
     assert task.cancelled()
     assert begun.empty()
 
