@@ -15,6 +15,7 @@ from worker.errors import LockstepError
 
 PREFIX: Final = "LOCKSTEP_"
 TEST_PREFIX: Final = "LOCKSTEP_TEST_"  # read by the test suite alone
+_PATIENT: Final = {"connection_seconds": 30.0, "statement_seconds": 60.0, "transaction_seconds": 7200.0}
 SERVERS_FILE: Final = Path(".lockstep/servers.env")  # written by `lockstep up` while it runs
 
 
@@ -132,6 +133,12 @@ class Settings(BaseSettings):
             if getattr(self, inner) >= getattr(self, outer):
                 raise ValueError(f"{PREFIX}{inner.upper()} must be less than {PREFIX}{outer.upper()}")
         return self
+
+
+def patient_settings(*, mysql_url: str, redis_url: str) -> Settings:
+    """For commands that fill and read whole tables of servers of their own: nobody waits behind them."""
+    settings = Settings(mysql_url=mysql_url, redis_url=redis_url)
+    return settings.model_copy(update=_PATIENT)
 
 
 def read_settings() -> Settings:
