@@ -3,16 +3,14 @@
 import asyncio
 import json
 import signal
-import time
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AsyncExitStack
 
-import pytest
 from arq.connections import ArqRedis
 
 from jobs.orders import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_gone, until_waiting
-from tests.end_to_end.conftest import LOCKSTEP, StartWorker
+from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker
 from tests.shop import an_order, broken_invariants, open_shop
 from tests.wire_proxy import Door, Fault, MySQL, stand
 from worker.client import OrderClient
@@ -20,11 +18,17 @@ from worker.database.transactions import Database
 from worker.settings import Settings
 
 PROGRESS = "arq:in-progress:"
+DEAD_SECONDS = PATIENT["job_seconds"] + 2 + 10  # a job's own time, grace, arq's own ten seconds
+
+WAITING_EVENTS = {"events are late", "events wait"}
 
 
-async def forget_progress(redis: ArqRedis, order: PlaceOrder) -> None:
-    """As if the in-progress time of a dead worker were over."""
-    assert await redis.delete(f"{PROGRESS}{order.order_id}") == 1, "a worker had the order in hand"
+async def end_progress(redis: ArqRedis, order: PlaceOrder) -> None:
+    """Let the in-progress time of a dead worker be over now, instead of in some seconds."""
+    key = f"{PROGRESS}{order.order_id}"
+    left_ms = await redis.pttl(key)
+    assert 0 < left_ms <= 1000 * DEAD_SECONDS, "a worker had the order in hand, and not for longer than this"
+    await redis.pexpire(key, 1)
 
 
 async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
@@ -38,7 +42,7 @@ async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
     other_command: Sequence[str],
 ) -> None:
     await open_shop(database, {1: 5, 2: 5})
-    order = an_order({1: 1, 2: 1})
+    order, next_order = an_order({1: 1, 2: 1}), an_order({1: 1})
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock WHERE product_id = 2 FOR UPDATE")
     first = start_worker(
@@ -51,10 +55,13 @@ async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
         await until_gone(other_session, dead)
         assert await other_session.value("SELECT COUNT(*) FROM orders") == 0
         await session.run("COMMIT")
-        await forget_progress(redis, order)
-        start_worker(other_command)
+        start_worker(other_command, **PATIENT)
+        next_receipt = await client.place(next_order)
+        assert (await next_receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+        assert await session.value("SELECT COUNT(*) FROM orders") == 1, "nobody else may have the first yet"
+        await end_progress(redis, order)
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-    assert await session.value("SELECT SUM(available) FROM stock") == 8
+    assert await session.value("SELECT SUM(available) FROM stock") == 7
     assert not await broken_invariants(database)
 
 
@@ -82,8 +89,8 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
         await until(lambda: session.value("SELECT COUNT(*) FROM orders"), "the order to be committed")
         first.kill()
         await redis.client_unpause()
-        await forget_progress(redis, order)
-        start_worker(other_command)
+        await end_progress(redis, order)
+        start_worker(other_command, **PATIENT)
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     await until(lambda: redis.xlen("lockstep:events"), "the event to be published")
@@ -91,66 +98,37 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
     assert not await broken_invariants(database)
 
 
-@pytest.mark.alone
-async def test_the_orders_of_a_killed_worker_are_placed_by_another_without_help(
+async def test_workers_that_were_frozen_past_every_timeout_lose_no_order(
     settings: Settings,
     database: Database,
-    redis: ArqRedis,
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
-    other_command: Sequence[str],
 ) -> None:
+    """As a paused machine does it; how long it lasts is the point. Workers of both kinds, with a queue each."""
     await open_shop(database, {1: 5})
-    order = an_order({1: 1})
-    short: dict[str, Any] = {
-        "lock_wait_seconds": 2,
-        "statement_seconds": 2.5,
-        "transaction_seconds": 3,
-        "job_seconds": 4,
+    short = {"lock_wait_seconds": 1, "statement_seconds": 1.2, "transaction_seconds": 1.5, "job_seconds": 2}
+    workers = {
+        name: start_worker(command, queue_name=name, **short)
+        for name, command in (("arq", ARQ), ("lockstep", LOCKSTEP))
     }
-    first = start_worker(command, **short)
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
-    async with OrderClient.connect(settings.redis_url) as client:
-        receipt = await client.place(order)
-        await until_waiting(other_session, 1)
-        first.kill()
-        start_worker(other_command, **short)
-        killed = time.monotonic()
-        await session.run("COMMIT")
-        assert await redis.exists(f"{PROGRESS}{order.order_id}"), "nobody else may have it yet"
-        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-    seconds = time.monotonic() - killed
-    print(f"placed by another worker {seconds:.1f} s after the kill, with 4 s for a job")  # noqa: T201
-    assert seconds < 4 + 2 + 10 + 2, "job, grace, arq's own ten seconds; production has 6 s for a job"
-    assert not await broken_invariants(database)
-
-
-async def test_a_worker_that_was_frozen_past_every_timeout_loses_no_order(
-    settings: Settings,
-    database: Database,
-    session: Session,
-    other_session: Session,
-    start_worker: StartWorker,
-    command: Sequence[str],
-) -> None:
-    """As a paused machine does it; how long it lasts is the point."""
-    await open_shop(database, {1: 5})
-    worker = start_worker(
-        command, lock_wait_seconds=1, statement_seconds=1.2, transaction_seconds=1.5, job_seconds=2
-    )
-    await session.run("BEGIN")
-    await session.run("SELECT * FROM stock FOR UPDATE")
-    async with OrderClient.connect(settings.redis_url) as client:
-        receipt = await client.place(an_order({1: 2}))
-        await until_waiting(other_session, 1)
-        worker.process.send_signal(signal.SIGSTOP)
+    async with AsyncExitStack() as stack:
+        receipts = []
+        for name in workers:
+            connected = OrderClient.connect(settings.redis_url, queue_name=name)
+            client = await stack.enter_async_context(connected)
+            receipts.append(await client.place(an_order({1: 1})))
+        await until_waiting(other_session, 2)
+        for worker in workers.values():
+            worker.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(2 + 2 + 1)  # the job's own limit, arq's, and a little
-        worker.process.send_signal(signal.SIGCONT)
+        for worker in workers.values():
+            worker.process.send_signal(signal.SIGCONT)
         await session.run("COMMIT")
-        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+        for receipt in receipts:
+            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     assert not await broken_invariants(database)
 
@@ -182,7 +160,7 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
         zombie = start_worker(command, mysql_url=url, **PATIENT)
         receipt = await client.place(order)
         await stopped.wait()
-        await forget_progress(redis, order)
+        await end_progress(redis, order)
         start_worker(other_command, **PATIENT)
         await until_waiting(other_session, 1)
         (holder,) = await other_session.run(
@@ -235,8 +213,10 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
         assert b'"stopped"' in worker.log.read_bytes()
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await redis.zrange("arq:queue", 0, -1) == [str(next_order.order_id).encode()]
-    assert await redis.xlen("lockstep:events") == 1, "it leaves no event behind"
-    assert b"Traceback" not in worker.log.read_bytes()
+    log = worker.log.read_bytes()
+    # It has five seconds to publish what is there, and a pause may take those; then it says so.
+    assert await redis.xlen("lockstep:events") == 1 or b'"events wait"' in log, "it leaves no event behind"
+    assert b"Traceback" not in log
 
 
 async def test_two_workers_on_the_same_hot_products(
@@ -263,7 +243,6 @@ async def test_two_workers_on_the_same_hot_products(
     assert not await broken_invariants(database)
     for worker in workers:
         assert await worker.terminate() == 0
-        levels = {
-            json.loads(line)["level"] for line in worker.log.read_text().splitlines() if line.startswith("{")
-        }
-        assert levels <= {"info"}
+        lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
+        # Events wait where a server, or the worker that has them in hand, pauses.
+        assert {line["event"] for line in lines if line["level"] != "info"} <= WAITING_EVENTS

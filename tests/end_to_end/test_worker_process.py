@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jobs.intake import stage
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import OwnRedis
+from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.forked import run
 from tests.shop import an_order, broken_invariants, open_shop
 from tests.wire_proxy import Door, Fault, Redis, stand
@@ -29,6 +30,12 @@ from worker.embedded import Servers
 from worker.errors import LockstepError
 from worker.queue.group_commit import MAX_BATCH
 from worker.settings import Settings
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """With limits that a slow machine keeps: a database that answers late is an outage, which ends no worker."""
+    return environment | PATIENT_VARIABLES
 
 
 async def test_the_health_check_tells_whether_a_worker_runs(
@@ -70,14 +77,14 @@ async def test_without_settings_it_says_what_to_set(tmp_path: Path, command: Seq
     assert done.stderr.count("\n") == 1
 
 
-async def test_without_redis_it_ends_with_a_sentence(
-    environment: dict[str, str], command: Sequence[str]
-) -> None:
-    done = await run(environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}, *command)
-    assert done.returncode == 1
-    assert "the worker has ended: Redis does not answer at redis://127.0.0.1:1/0" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "secret" not in done.stderr
+async def test_without_redis_it_ends_with_a_sentence(environment: dict[str, str]) -> None:
+    """Workers of both kinds at the same time: they try for as long as a restart of Redis takes."""
+    nowhere = environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}
+    for done in await asyncio.gather(*(run(nowhere, *command) for command in (ARQ, LOCKSTEP))):
+        assert done.returncode == 1
+        assert "the worker has ended: Redis does not answer at redis://127.0.0.1:1/0" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr
 
 
 async def test_with_a_wrong_password_of_redis_it_ends_at_once_with_a_sentence(
@@ -189,35 +196,44 @@ async def test_a_worker_that_is_stopped_while_redis_is_silent_ends_without_a_tra
     assert not await broken_invariants(database)
 
 
-async def test_redis_restarting_under_a_worker_is_survived(
+async def test_redis_restarting_under_workers_is_survived(
     settings: Settings,
     database: Database,
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
     tmp_path: Path,
 ) -> None:
-    """Down for three seconds while a job runs; the job ends meanwhile and cannot say so."""
+    """Down for a second while jobs run in workers of both kinds; the jobs end meanwhile and cannot say so."""
     await open_shop(database, {1: 5})
     redis = OwnRedis(tmp_path)
     await redis.start()
     try:
-        worker = start_worker(command, redis_url=redis.url, **PATIENT)
+        kinds = {"arq": ARQ, "lockstep": LOCKSTEP}
+        workers = [
+            start_worker(command, redis_url=redis.url, queue_name=name) for name, command in kinds.items()
+        ]
         await session.run("BEGIN")
         await session.run("SELECT * FROM stock FOR UPDATE")
-        async with OrderClient.connect(redis.url) as client:
-            receipt = await client.place(an_order({1: 1}))
-            await until_waiting(other_session, 1)
+        async with AsyncExitStack() as stack:
+            connected = [OrderClient.connect(redis.url, queue_name=name) for name in kinds]
+            clients = [await stack.enter_async_context(client) for client in connected]
+            receipts = [await client.place(an_order({1: 1})) for client in clients]
+            await until_waiting(other_session, 2)
             redis.stop()
             await session.run("COMMIT")
-            await asyncio.sleep(3)  # how long it is down is the point
+
+            async def both_placed() -> bool:
+                return bool(await session.value("SELECT COUNT(*) = 2 FROM orders"))
+
+            await until(both_placed, "both jobs to end")
+            await asyncio.sleep(1)  # how long it is down is the point
             await redis.start()
-            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-            assert (
-                await (await client.place(an_order({1: 1}))).outcome(timeout=PATIENCE_SECONDS)
-            ).status == "placed"
-        assert await worker.terminate() == 0
+            receipts += [await client.place(an_order({1: 1})) for client in clients]
+            for receipt in receipts:
+                assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+        for worker in workers:
+            assert await worker.terminate() == 0
     finally:
         redis.stop()
 
@@ -321,7 +337,9 @@ async def test_workers_that_cannot_start_are_started_again_after_growing_pauses(
 
     await until(failed_twice, "two failures")
     assert b"check user and password in LOCKSTEP_MYSQL_URL" in group.log.read_bytes()
-    assert await group.terminate() == 0, "none was left to stop"
+    exit_code = await group.terminate()
+    # A third may have been started by then, and be stopped before it can say how it ends.
+    assert exit_code == 0 or len(logged(group, "worker starts")) > 2, "none was left to stop"
 
 
 async def test_several_processes_without_settings_are_none(tmp_path: Path) -> None:
