@@ -18,6 +18,8 @@ from click.testing import CliRunner
 from tests.asking import PATIENCE_SECONDS, Session, owner_url, until
 from tests.end_to_end.conftest import LOCKSTEP, StartWorker
 from tests.end_to_end.own_servers import free_port
+from tests.end_to_end.patience import PATIENT_VARIABLES
+from tests.end_to_end.test_web_process import answered
 from tests.forked import Program, Start, run
 from tests.shop import an_order
 from worker import cli
@@ -28,6 +30,12 @@ from worker.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples" / "journey"
 Environment = dict[str, str]
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """With limits that a slow machine keeps."""
+    return environment | PATIENT_VARIABLES
 
 
 async def lockstep(
@@ -225,8 +233,8 @@ async def test_up_runs_a_shop_until_it_is_interrupted(tmp_path: Path, environmen
         assert "Traceback" not in second.stderr
     order = an_order({1082185: 1}, customer_id=900).model_dump(mode="json", exclude_none=True)
     async with ClientSession(f"http://127.0.0.1:{port}") as browser:
-        async with browser.post("/orders", json=order, headers={"Prefer": "wait=30"}) as response:
-            assert (await response.json())["status"] == "placed"
+        placed = await answered(browser, order, {"Prefer": "wait=30"})
+        assert placed["status"] == "placed"
         async with browser.get("/docs") as response:
             assert response.status == 200
     audited = await lockstep(alone, "audit", cwd=tmp_path)

@@ -12,6 +12,7 @@ from pymysql.err import OperationalError, ProgrammingError
 from jobs.transaction import SQL
 from tests.asking import PATIENCE_SECONDS, Session, open_session
 from tests.end_to_end.conftest import StartWorker
+from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.end_to_end.test_commands import SAMPLES, lockstep
 from tests.shop import an_order
 from worker.client import OrderClient
@@ -54,6 +55,12 @@ FORBIDDEN = [
     "SHUTDOWN",
 ]
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """With limits that a slow machine keeps."""
+    return environment | PATIENT_VARIABLES
 
 
 class Users(NamedTuple):
