@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.asking import open_session
-from worker.embedded import running_servers
+from worker.embedded import Servers, running_servers
 from worker.errors import LockstepError
 
 HOLD = "import sys; from pathlib import Path; from worker.embedded import running_servers\nwith running_servers(Path(sys.argv[1])): print('running', flush=True); sys.stdin.read()"
@@ -40,11 +41,21 @@ def test_servers_that_a_killed_program_has_left_are_ended_and_their_data_kept(tm
     assert pids(tmp_path) == []
 
 
-async def test_a_server_keeps_its_temporary_tables_to_itself(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def servers_in_an_odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    folder = tmp_path_factory.mktemp("servers") / "a café dir" / ("deep" * 20) / ("deeper" * 15)
+    with running_servers(folder) as servers:
+        yield servers
+
+
+def test_a_folder_may_have_spaces_and_a_long_name(servers_in_an_odd_folder: Servers) -> None:
+    assert servers_in_an_odd_folder.redis_url
+
+
+async def test_a_server_keeps_its_temporary_tables_to_itself(servers_in_an_odd_folder: Servers) -> None:
     """Another one that starts on this machine would remove them."""
-    with running_servers(tmp_path) as servers:
-        async with open_session(servers.migration_url) as session:
-            folder = Path(await session.value("SELECT @@tmpdir"))
+    async with open_session(servers_in_an_odd_folder.migration_url) as session:
+        folder = Path(await session.value("SELECT @@tmpdir"))
     assert folder.name.startswith("lockstep-")
 
 
@@ -80,12 +91,6 @@ def test_a_data_folder_that_cannot_be_made_names_its_log(
         running_servers(tmp_path),
     ):
         pass
-
-
-def test_a_folder_may_have_spaces_and_a_long_name(tmp_path: Path) -> None:
-    folder = tmp_path / "a café dir" / ("deep" * 20) / ("deeper" * 15)
-    with running_servers(folder) as servers:
-        assert servers.redis_url
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
