@@ -59,6 +59,7 @@ async def start_web(start_worker: StartWorker, port: int) -> WorkerProcess:
     process: WorkerProcess = start_worker((*WEB, str(port)))
 
     async def listens() -> bool:
+        assert process.process.poll() is None, process.log.read_text()
         return "listening" in process.log.read_text()
 
     await until(listens, "the web to listen")
