@@ -237,6 +237,11 @@ async def test_up_runs_a_shop_until_it_is_interrupted(tmp_path: Path, environmen
     command = ("worker", "up", "--port", str(port))
     up = Program(Start(command, alone, output, output, folder=tmp_path))
 
+    async def has_servers() -> bool:
+        return servers_file.exists()
+
+    await until(has_servers, "the servers to start")
+
     async def running() -> bool:
         return all(said in output.read_bytes() for said in (b"event=started", b"event=listening"))
 

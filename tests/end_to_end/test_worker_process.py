@@ -42,7 +42,12 @@ async def test_the_health_check_tells_whether_a_worker_runs(
     environment: dict[str, str], redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
 ) -> None:
     assert (await run(environment, *ARQ, "--check")).returncode == 1
-    start_worker(command)
+    worker = start_worker(command)
+
+    async def started() -> bool:
+        return bool(logged(worker, "started"))
+
+    await until(started, "the worker to start")
 
     async def alive() -> bool:
         """The sign of life that it looks for is two seconds old at most: a machine may be slower for once."""
