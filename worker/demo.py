@@ -34,7 +34,7 @@ from worker.queue.connection import open_queue
 from worker.queue.event_stream import count_first_events
 from worker.queue.wire import Timing, jobs_in_a_try, read_timings
 from worker.report import print_findings
-from worker.settings import PREFIX, TEST_PREFIX, patient_settings
+from worker.settings import PREFIX, TEST_PREFIX, WHOLE_TABLES, Settings
 
 FOLDER: Final = Path(".lockstep/demo")
 PATIENCE_SECONDS: Final = 120
@@ -127,7 +127,9 @@ def run(console: Console) -> bool:
 
 
 async def _place_all(console: Console, servers: Servers, workers: Workers) -> Result:
-    settings = patient_settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url)
+    settings = Settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url).model_copy(
+        update=WHOLE_TABLES
+    )
     with open_source(str(SAMPLES / "orders.jsonl.gz")) as source:
         orders = list(read_json_lines(source, PlaceOrder, _no_bad_line))
     async with Database(settings) as database, OrderClient.connect(servers.redis_url) as client:

@@ -15,7 +15,8 @@ from worker.errors import LockstepError
 
 PREFIX: Final = "LOCKSTEP_"
 TEST_PREFIX: Final = "LOCKSTEP_TEST_"  # read by the test suite alone
-_PATIENT: Final = {"connection_seconds": 30.0, "statement_seconds": 60.0, "transaction_seconds": 7200.0}
+# Limits of a command that reads or fills whole tables: a worker would give up, and run the job again later.
+WHOLE_TABLES: Final = {"connection_seconds": 30.0, "statement_seconds": 60.0, "transaction_seconds": 7200.0}
 SERVERS_FILE: Final = Path(".lockstep/servers.env")  # written by `lockstep up` while it runs
 
 
@@ -133,12 +134,6 @@ class Settings(BaseSettings):
             if getattr(self, inner) >= getattr(self, outer):
                 raise ValueError(f"{PREFIX}{inner.upper()} must be less than {PREFIX}{outer.upper()}")
         return self
-
-
-def patient_settings(*, mysql_url: str, redis_url: str) -> Settings:
-    """For commands that fill and read whole tables of servers of their own: nobody waits behind them."""
-    settings = Settings(mysql_url=mysql_url, redis_url=redis_url)
-    return settings.model_copy(update=_PATIENT)
 
 
 def read_settings() -> Settings:

@@ -19,7 +19,7 @@ from worker.database.transactions import Database
 from worker.embedded import LOOPBACK, Servers, running_servers
 from worker.errors import LockstepError
 from worker.processes import interrupt_on_signals, start_worker, stopped_at_the_end
-from worker.settings import SERVERS_FILE, patient_settings
+from worker.settings import SERVERS_FILE, WHOLE_TABLES, Settings
 
 FOLDER: Final = Path(".lockstep/up")
 LOOK_SECONDS: Final = 0.1
@@ -56,7 +56,9 @@ def _check_free(port: int) -> None:
 
 async def _fill(servers: Servers, console: Console) -> None:
     """The sample catalogue, where there is none and this is a checkout."""
-    settings = patient_settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url)
+    settings = Settings(mysql_url=servers.mysql_url, redis_url=servers.redis_url).model_copy(
+        update=WHOLE_TABLES
+    )
     async with Database(settings) as database:
         if await has_products(database) or not SAMPLES.is_dir():
             return

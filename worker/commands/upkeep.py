@@ -11,9 +11,9 @@ from worker.commands.database import on_database
 from worker.commands.terminal import console, problems
 from worker.database.transactions import Database
 from worker.report import print_findings
+from worker.settings import WHOLE_TABLES
 from worker.upkeep import Pace, audit_with_a_bar, purge_with_a_bar
 
-PATIENT: Final = {"statement_seconds": 60.0, "transaction_seconds": 7200.0}  # an audit reads all tables
 _hurry: Final = click.option("--hurry", is_flag=True, help="take no rests: faster, but the workers notice")
 
 
@@ -26,7 +26,7 @@ def audit(*, hurry: bool) -> None:
     async def check(database: Database) -> tuple[list[Finding], int]:
         return await audit_with_a_bar(database, pace, problems), await count_dead_letters(database)
 
-    findings, letters = on_database(check, **PATIENT)
+    findings, letters = on_database(check, **WHOLE_TABLES)
     print_findings(console, findings)
     if letters:
         problems.print(f"{letters:,} dead letters wait for somebody: `lockstep dead list`")

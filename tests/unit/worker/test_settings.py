@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tests.offenders import assert_none
 from worker.addresses import authority
 from worker.errors import LockstepError
-from worker.settings import SERVERS_FILE, Settings, patient_settings, read_settings
+from worker.settings import SERVERS_FILE, Settings, read_settings
 
 MYSQL_URL = "mysql://user:secret@localhost:3306/orders"
 REDIS_URL = "redis://:secret@localhost:6379/0"
@@ -350,10 +350,3 @@ def row_of_setting(name: str) -> str:
 def test_a_port_that_is_none_is_refused(port: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LOCKSTEP_METRICS_PORT", port)
     assert refusal().startswith(f"LOCKSTEP_METRICS_PORT is '{port}': Input should be ")
-
-
-def test_a_command_on_servers_of_its_own_waits_while_the_machine_pauses() -> None:
-    """Where a worker would give up, and run the job again later."""
-    patient = patient_settings(mysql_url="mysql://u@host/db", redis_url="redis://host/0")
-    limits = (patient.connection_seconds, patient.statement_seconds, patient.transaction_seconds)
-    assert min(limits) >= 30
