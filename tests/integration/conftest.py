@@ -10,7 +10,8 @@ from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Function, Worker, func
 
-from tests.asking import PATIENCE_SECONDS
+from tests.asking import PATIENCE_SECONDS, until
+from tests.integration.patience import NEVER, widen
 from worker import metrics
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -35,6 +36,12 @@ Streams = Callable[[str, int], EventStream]
 MakeWorker = Callable[..., Worker]
 MakeIntake = Callable[..., Intake]
 Run = Callable[[dict[Any, Any], wire.Payload], Coroutine[Any, Any, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _wide_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before every other fixture, so that what they open has it."""
+    widen(monkeypatch)
 
 
 def functions(**runs: Run) -> list[Function]:
@@ -91,8 +98,18 @@ async def patient(settings: Settings) -> AsyncIterator[PatientRedis]:
 @pytest.fixture
 def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not woken sleeps for longer than a test lasts."""
-    monkeypatch.setattr(patient_redis, "LOOK_SECONDS", 10 * PATIENCE_SECONDS)
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 20 * PATIENCE_SECONDS)
+    monkeypatch.setattr(patient_redis, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 2 * NEVER)
+
+
+async def until_full(redis: ArqRedis) -> None:
+    """Wait until a client has asked again and again whether there is room in the queue."""
+    await redis.config_resetstat()
+
+    async def asked() -> bool:
+        return bool((await redis.info("commandstats")).get("cmdstat_zcard", {"calls": 0})["calls"] >= 3)
+
+    await until(asked, "a client to wait for room")
 
 
 async def until_idle(redis: ArqRedis, workers: int = 1) -> None:

@@ -9,8 +9,9 @@ import structlog
 from arq.connections import ArqRedis
 from pydantic import BaseModel
 
-from tests.asking import PATIENCE_SECONDS, until
+from tests.asking import until
 from tests.integration.conftest import Looked
+from tests.integration.patience import NEVER
 from tests.lab.traps.redis_door import Door
 from worker.queue import cache as module
 from worker.queue.cache import Cache
@@ -43,11 +44,6 @@ class Loader:
         self.began.set()
         await self.may_end.wait()
         return thing
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -245,7 +241,7 @@ async def test_while_redis_is_away_everything_is_loaded_and_the_log_says_so_once
 async def test_a_redis_that_has_failed_is_left_alone_for_a_while(
     settings: Settings, make_cache: MakeCache, looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REST_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(module, "REST_SECONDS", NEVER)
     door = Door(settings.redis_url)
     async with door.stand() as url:
         await door.shut()

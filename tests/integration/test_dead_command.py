@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.asking import Session
 from tests.integration.conftest import MakeWorker, running
+from tests.integration.patience import ENVIRONMENT
 from tests.shop import an_order, broken_invariants, open_shop
 from worker import cli
 from worker.client import OrderClient
@@ -29,6 +30,8 @@ def lockstep(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Lockstep:
     """Run a command; its result."""
     monkeypatch.setenv("LOCKSTEP_MYSQL_URL", settings.mysql_url)
     monkeypatch.setenv("LOCKSTEP_REDIS_URL", settings.redis_url)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
     async def run(*arguments: str) -> Result:
         return await asyncio.to_thread(CliRunner().invoke, cli.main, arguments)

@@ -15,11 +15,10 @@ from jobs.cancel_order import Taken, cancel_order, read_taken
 from jobs.orders import Restock
 from jobs.storefront import Product, find_product
 from jobs.transaction import Parameters, Row, Statement
-from tests.asking import PATIENCE_SECONDS, until
+from tests.asking import until
 from tests.lab.traps.redis_door import Door
 from tests.shop import an_order, open_shop
 from worker.database.transactions import Database
-from worker.queue import cache as cache_module
 from worker.queue import invalidation as module
 from worker.queue.cache import Cache
 from worker.queue.event_stream import EventStream
@@ -38,8 +37,7 @@ JUNK: Final[tuple[dict[Any, Any], ...]] = (
 
 
 @pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "ANSWER_SECONDS", PATIENCE_SECONDS)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
 
 

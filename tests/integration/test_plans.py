@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from jobs.storefront import NEWEST, PAGE, Before
 from jobs.transaction import Statement, load_statements
 from tests.asking import PATIENT, Session, open_session
+from tests.integration.patience import ENVIRONMENT
 from tests.shop import open_shop
 from worker import cli
 from worker.database.examples import EXAMPLES
@@ -141,6 +142,8 @@ def lockstep(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Lockstep:
     """Run a command; its result."""
     monkeypatch.setenv("LOCKSTEP_MYSQL_URL", settings.mysql_url)
     monkeypatch.setenv("LOCKSTEP_REDIS_URL", settings.redis_url)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
     async def run(*arguments: str) -> Result:
         return await asyncio.to_thread(CliRunner().invoke, cli.main, arguments)

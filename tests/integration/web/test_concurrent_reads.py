@@ -7,20 +7,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.asking import PATIENCE_SECONDS, Session, until
+from tests.asking import Session, until
 from tests.integration.conftest import Looked
 from tests.integration.web.conftest import Client, problem
 from tests.lab.traps.redis_door import Door
 from tests.shop import open_shop
 from worker.database.transactions import Database
-from worker.queue import cache
 from worker.settings import Settings
 from worker.web.application import make_application
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner, Result
 
 from tests.asking import Session, until
+from tests.integration.patience import ENVIRONMENT
 from tests.integration.staging import staged_count
 from tests.integration.web.conftest import Client, body, problem
 from tests.shop import an_order
@@ -34,6 +35,8 @@ def lockstep(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Lockstep:
     """Run a command; its result."""
     monkeypatch.setenv("LOCKSTEP_MYSQL_URL", settings.mysql_url)
     monkeypatch.setenv("LOCKSTEP_REDIS_URL", settings.redis_url)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
     async def run(*arguments: str) -> Result:
         return await asyncio.to_thread(CliRunner().invoke, cli.main, arguments)

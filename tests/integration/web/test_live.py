@@ -43,8 +43,6 @@ Told = Callable[[Mapping[str, Any]], bool]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.web.watch.BEAT_SECONDS", 0.1)
-    # A server that is only slow is not one that is down.
-    monkeypatch.setattr("worker.web.beats.READ_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

@@ -6,18 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.asking import PATIENCE_SECONDS
 from tests.integration.web.conftest import Client, problem
 from tests.shop import broken_invariants, open_shop
 from worker.database.transactions import Database
-from worker.queue import cache
 
 REVIEW = {"customer_id": 2, "rating": 4, "body": "good"}
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 async def test_a_review_is_shown_at_once_to_whoever_has_looked_before(

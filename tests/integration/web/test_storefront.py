@@ -12,22 +12,16 @@ from yarl import URL
 
 from jobs.orders import MAX_ID, PlaceOrder
 from jobs.storefront import PAGE, PRODUCTS_PAGE
-from tests.asking import PATIENCE_SECONDS, Session
+from tests.asking import Session
 from tests.integration.web.conftest import PROBLEM, Client, problem
 from tests.offenders import assert_none
 from tests.shop import PRICE_CENTS, an_order, open_shop
 from worker.database.transactions import Database
-from worker.queue import cache
 from worker.queue.idempotency import place_once
 from worker.settings import Settings
 from worker.web.application import make_application
 
 MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 def order_at(moment: datetime, number: int, lines: Mapping[int, int] | None = None) -> PlaceOrder:
