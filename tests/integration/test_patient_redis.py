@@ -2,19 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from statistics import median
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, result_key_prefix
+from arq.utils import ms_to_datetime, timestamp_ms
 from arq.worker import Worker
+from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests import wire_proxy
-from tests.asking import PATIENCE_SECONDS
+from tests.asking import PATIENCE_SECONDS, until
 from tests.integration.conftest import MakeWorker, functions, running, until_idle
+from tests.integration.patience import NEVER
 from tests.lab.traps.redis_door import Door
 from tests.shop import an_order, open_shop
 from tests.wire_proxy import Fault, stand
@@ -25,14 +28,13 @@ from worker.queue import connection, wire
 from worker.queue.connection import open_queue
 from worker.queue.page_worker import PageWorker
 from worker.queue.patient_redis import LOOK_SECONDS, PatientRedis
-from worker.queue.wire import EXPIRES_MS, MOST_WOKEN, Message, enqueue, read_timings
+from worker.queue.wire import EXPIRES_MS, MOST_WOKEN, Message, enqueue
 from worker.settings import Settings
 
 QUEUE: Final = "arq:queue"
 WAKE: Final = "arq:queue:wake"
-LOOK_MS: Final = 1000 * LOOK_SECONDS
-A_LITTLE_MS: Final = 50
-SOON_MS: Final = 10
+A_MOMENT: Final = 0.1  # seconds
+HASTE_SECONDS: Final = 0.2
 both_kinds = pytest.mark.parametrize("kind", [Worker, PageWorker])
 
 
@@ -54,59 +56,93 @@ async def until_done(redis: ArqRedis, job_ids: Sequence[str]) -> None:
             pass
 
 
-async def starts_ms(redis: ArqRedis, job_ids: Sequence[str]) -> list[int]:
-    """From the enqueueing of each to its start."""
-    await until_done(redis, job_ids)
-    return [timing.started_ms - timing.enqueued_ms for timing in await read_timings(redis, job_ids)]
-
-
-@pytest.mark.alone
 @both_kinds
+@pytest.mark.usefixtures("never_looks")
 async def test_an_idle_worker_starts_at_once_what_a_client_enqueues(
     kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
 ) -> None:
+    """Neither its next look nor arq's next turn would come before the test has ended."""
     await open_shop(database, {1: 50})
-    orders = [an_order({1: 1}) for _ in range(50)]
     client = OrderClient(redis, max_queued=100)
-    async with running(make_worker(database, kind=kind, pool=patient, burst=False)):
-        for order in orders:
+    for _ in range(3):
+        async with running(make_worker(database, kind=kind, pool=patient, burst=False, poll_delay=NEVER)):
             await until_idle(redis)
-            assert (await (await client.place(order)).outcome(timeout=30)).status == "placed"
+            receipt = await client.place(an_order({1: 1}))
+            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     await client.stop()
-    assert median(await starts_ms(redis, [str(order.order_id) for order in orders])) <= SOON_MS
+
+
+class Looking(PatientRedis):
+    """Notes how long it waits to be woken, and how late each look is that finds a job; others may come in before a wait."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waits: list[float] = []
+        self.looks: list[int] = []
+        self.found: dict[bytes, int] = {}
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def blpop(self, *arguments: Any) -> Any:
+        if self.meanwhile:
+            come_in, self.meanwhile = self.meanwhile, None
+            await come_in()
+        self.waits.append(arguments[1])
+        return await cast("Any", super()).blpop(*arguments)
+
+    async def _free(self, queue: str, due_ms: int, most: int) -> list[bytes]:
+        free = await super()._free(queue, due_ms, most)
+        self.looks.append(due_ms)
+        self.found |= {job_id: due_ms for job_id in free if job_id not in self.found}
+        return free
+
+
+@pytest.fixture
+async def looking(settings: Settings) -> AsyncIterator[Looking]:
+    opened = cast("Looking", Looking.at(settings.redis_url, QUEUE))
+    yield opened
+    await opened.aclose(close_connection_pool=True)
 
 
 @both_kinds
-async def test_a_job_of_somebody_who_wakes_nobody_starts_a_little_later(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+async def test_a_job_of_somebody_who_wakes_nobody_starts_with_the_next_look(
+    kind: type[Worker], redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
 ) -> None:
-    """By arq's own enqueue_job."""
-    job_ids = [str(number) for number in range(10)]
-    worker = make_worker(database, kind=kind, pool=patient, functions=functions(restock=nothing), burst=False)
-    async with running(worker):
-        for job_id in job_ids:
-            await until_idle(redis)
-            assert await redis.enqueue_job(wire.RESTOCK, "request", _job_id=job_id)
+    """By arq's own enqueue_job, after a worker has looked: one wait of LOOK_SECONDS, and none of arq's."""
+    for job_id in map(str, range(3)):
+        looking.meanwhile = partial(redis.enqueue_job, wire.RESTOCK, "request", _job_id=job_id)
+        looking.waits.clear()
+        worker = make_worker(
+            database,
+            kind=kind,
+            pool=looking,
+            functions=functions(restock=nothing),
+            burst=False,
+            poll_delay=NEVER,
+        )
+        async with running(worker):
             await until_done(redis, [job_id])
-    assert median(await starts_ms(redis, job_ids)) <= LOOK_MS + A_LITTLE_MS
+        assert looking.waits == [LOOK_SECONDS]
+    assert LOOK_SECONDS <= A_MOMENT
 
 
 @both_kinds
 async def test_a_job_of_later_starts_when_it_is_due(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+    kind: type[Worker], redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
 ) -> None:
-    due_ms = {str(number): 200 + 60 * number for number in range(5)}
-    worker = make_worker(database, kind=kind, pool=patient, functions=functions(restock=nothing), burst=False)
+    """Not before, and with the first look from then on; each look is a moment after the one before."""
+    worker = make_worker(database, kind=kind, pool=looking, functions=functions(restock=nothing), burst=False)
     async with running(worker):
         await until_idle(redis)
-        for job_id, after in due_ms.items():
-            await redis.enqueue_job(wire.RESTOCK, "request", _job_id=job_id, _defer_by=after / 1000)
-        late = [
-            start - due
-            for start, due in zip(await starts_ms(redis, list(due_ms)), due_ms.values(), strict=True)
-        ]
-    assert min(late) >= 0
-    assert median(late) <= LOOK_MS + A_LITTLE_MS
+        due_ms = {str(number): timestamp_ms() + 200 + 60 * number for number in range(5)}
+        for job_id, due in due_ms.items():
+            await redis.enqueue_job(wire.RESTOCK, "request", _job_id=job_id, _defer_until=ms_to_datetime(due))
+        looks = len(looking.looks) + 1  # the last of them may have begun before
+        await until_done(redis, list(due_ms))
+        await until_idle(redis)
+    for job_id, due in due_ms.items():
+        first = next(look for look in looking.looks[looks:] if look >= due)
+        assert due <= looking.found[job_id.encode()] <= first
+    assert set(looking.waits) == {LOOK_SECONDS}
 
 
 @both_kinds
@@ -151,16 +187,15 @@ async def test_a_job_that_comes_after_the_question_and_before_the_wait_is_not_mi
     await pool.aclose(close_connection_pool=True)
 
 
-@pytest.mark.alone
 @both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_an_idle_worker_stops_at_once(
     kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
 ) -> None:
-    async with running(make_worker(database, kind=kind, pool=patient, burst=False)):
-        await until_idle(redis)
-        started = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - started < 1
+    """It would wait to be woken for longer than the test lasts."""
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
+        async with running(make_worker(database, kind=kind, pool=patient, burst=False)):
+            await until_idle(redis)
 
 
 @pytest.mark.usefixtures("never_looks")
@@ -203,8 +238,9 @@ async def test_idle_workers_take_what_has_woken_nobody(
         for turn in range(3):
             await until_idle(redis)
             assert await redis.exists(WAKE) == 0
-            await enqueue(redis, messages([f"{turn}-{number}" for number in range(30)]))
-        await until_idle(redis)
+            job_ids = [f"{turn}-{number}" for number in range(30)]
+            await enqueue(redis, messages(job_ids))
+            await until_done(redis, job_ids)
     assert await redis.zcard(QUEUE) == 0
 
 
@@ -286,6 +322,16 @@ async def test_so_it_is_by_a_command_that_is_under_way_when_redis_goes(
     assert len(pauses) == 15
 
 
+class CountingDoor(Door):
+    """Counts who has come."""
+
+    visits = 0
+
+    def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.visits += 1
+        super()._come(reader, writer)
+
+
 @both_kinds
 async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
     kind: type[Worker],
@@ -295,22 +341,29 @@ async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As behind a network that swallows packets: nothing is closed, and nothing comes."""
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.2)
-    door = Door(servers.redis_url)
+    """As behind a network that swallows packets: nothing is closed, and nothing comes, on the next connection neither."""
+    door = CountingDoor(servers.redis_url)
     async with door.stand() as url:
         patient = PatientRedis.at(url, QUEUE)
         worker = make_worker(
             database, kind=kind, pool=patient, functions=functions(restock=nothing), burst=False
         )
+        # Those of the test wait for as long as it takes.
+        monkeypatch.setattr(connection, "ANSWER_SECONDS", HASTE_SECONDS)
+        plain = ArqRedis(ConnectionPool.from_url(servers.redis_url), default_queue_name=QUEUE)
         async with running(worker):
-            await until_idle(redis)
-            door.swallows = True
-            await enqueue(redis, messages(["one", "two"]))
-            await until_idle(redis, 0)
-            await asyncio.sleep(2 * connection.ANSWER_SECONDS)
+            await until_idle(plain)
+            visits, door.swallows = door.visits, True
+            await enqueue(plain, messages(["one", "two"]))
+
+            async def has_come_again() -> bool:
+                return door.visits >= visits + 2
+
+            await until(has_come_again, "the next connection to be given up, too")
             door.swallows = False
-            await until_done(redis, ["one", "two"])
+            await until_done(plain, ["one", "two"])
+        await plain.aclose(close_connection_pool=True)
+        monkeypatch.setattr(connection, "ANSWER_SECONDS", PATIENCE_SECONDS)
         await patient.aclose(close_connection_pool=True)
 
 
