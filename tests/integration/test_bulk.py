@@ -1,6 +1,7 @@
 """Orders that share a job: each receipt gives the outcome of its own order."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,11 @@ from arq.worker import Worker
 from jobs.orders import AnyOutcome, Conflict, PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.conftest import MakeClient
-from tests.integration.conftest import MakeWorker, running
+from tests.integration.conftest import MakeWorker, running, until_full
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient, Receipt
 from worker.database.transactions import Database
-from worker.queue import wire
+from worker.queue import sending, wire
 from worker.settings import Settings
 
 
@@ -175,8 +176,8 @@ async def test_a_queued_job_counts_as_a_chunk_of_orders(settings: Settings, redi
         task = asyncio.create_task(send())
         for expected in (20, 40):
             await until(full, "two jobs to be sent")
-            done, _ = await asyncio.wait([task], timeout=0.2)
-            assert not done
+            await until_full(redis)
+            assert not task.done()
             assert len(sent) == expected
             await redis.flushdb()
         await task
@@ -218,9 +219,24 @@ async def test_requests_of_all_kinds_share_a_round_trip_but_no_job(
     assert sorted(await queued_jobs(redis)) == [("cancel_order", 1), ("place_orders", 2), ("ship_order", 1)]
 
 
-async def test_with_linger_seconds_orders_of_a_while_share_a_job(settings: Settings, redis: ArqRedis) -> None:
+async def test_with_linger_seconds_orders_of_a_while_share_a_job(
+    settings: Settings, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The while lasts until the second order has come."""
+    lingering, over = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == 2.0
+        lingering.set()
+        await over.wait()
+
     async with OrderClient.connect(settings.redis_url, linger_seconds=2.0) as client:
+        monkeypatch.setattr(sending, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
         first = asyncio.create_task(client.place(an_order({1: 1})))
-        await asyncio.wait([first], timeout=0.05)
-        await asyncio.gather(first, client.place(an_order({1: 1})))
+        await lingering.wait()
+        assert await redis.zcard("arq:queue") == 0
+        second = asyncio.create_task(client.place(an_order({1: 1})))
+        await asyncio.sleep(0)  # into the queue of those who wait
+        over.set()
+        await asyncio.gather(first, second)
         assert await queued_jobs(redis) == [("place_orders", 2)]

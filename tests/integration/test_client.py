@@ -11,8 +11,8 @@ from arq.constants import job_key_prefix, result_key_prefix
 from arq.worker import Worker
 
 from jobs.orders import Conflict, PlaceOrder
-from tests.asking import Session, until
-from tests.integration.conftest import MakeWorker, running
+from tests.asking import PATIENCE_SECONDS, Session, until
+from tests.integration.conftest import MakeWorker, running, until_full
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient, Restock
 from worker.database.transactions import Database
@@ -25,17 +25,17 @@ async def test_a_receipt_gives_the_outcome(client: OrderClient, worker: Worker, 
     await open_shop(database, {1: 5})
     receipt = await client.place(an_order({1: 2}))
     assert not receipt.known
-    assert (await receipt.outcome(timeout=30)).status == "placed"
-    assert (await receipt.outcome(timeout=30)).status == "placed", "it may be asked again"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed", "it may be asked again"
 
 
 async def test_every_request_has_its_outcome(client: OrderClient, worker: Worker, database: Database) -> None:
     await open_shop(database, {1: 5})
     order, shipped = an_order({1: 2}), an_order({1: 1})
     for each in (order, shipped):
-        await (await client.place(each)).outcome(timeout=30)
+        await (await client.place(each)).outcome(timeout=PATIENCE_SECONDS)
     statuses = [
-        (await receipt.outcome(timeout=30)).status
+        (await receipt.outcome(timeout=PATIENCE_SECONDS)).status
         for receipt in (
             await client.cancel(order.order_id),
             await client.ship(shipped.order_id),
@@ -58,7 +58,7 @@ async def test_many_orders_are_sent_in_chunks_and_each_has_a_receipt(
 
     receipts = [receipt async for receipt in client.place_many(stream())]
     assert [receipt.message.job_id for receipt in receipts] == [str(order.order_id) for order in orders]
-    outcomes = [await receipt.outcome(timeout=30) for receipt in receipts]
+    outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert {outcome.status for outcome in outcomes} == {"placed"}
     again = [receipt.known async for receipt in client.place_many(orders)]
     assert all(again)
@@ -82,8 +82,8 @@ async def test_place_many_waits_while_the_queue_is_full(
             return len(sent) == 100
 
         await until(full, "the queue to be full")
-        done, _ = await asyncio.wait([task], timeout=0.5)
-        assert not done
+        await until_full(redis)
+        assert not task.done()
         assert len(sent) == 100
         async with running(make_worker(database, burst=False)):
             await task
@@ -93,10 +93,10 @@ async def test_place_many_waits_while_the_queue_is_full(
 async def test_the_same_order_again_is_known(client: OrderClient, worker: Worker, database: Database) -> None:
     await open_shop(database, {1: 5})
     order = an_order({1: 2})
-    first = await (await client.place(order)).outcome(timeout=30)
+    first = await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS)
     again = await client.place(order)
     assert again.known
-    assert await again.outcome(timeout=30) == first
+    assert await again.outcome(timeout=PATIENCE_SECONDS) == first
 
 
 async def test_other_content_under_a_known_id_is_a_conflict(
@@ -104,9 +104,9 @@ async def test_other_content_under_a_known_id_is_a_conflict(
 ) -> None:
     await open_shop(database, {1: 5})
     order = an_order({1: 2})
-    await (await client.place(order)).outcome(timeout=30)
+    await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS)
     receipt = await client.place(an_order({1: 3}, order_id=order.order_id))
-    assert await receipt.outcome(timeout=30) == Conflict(id=order.order_id)
+    assert await receipt.outcome(timeout=PATIENCE_SECONDS) == Conflict(id=order.order_id)
     assert await session.value("SELECT available FROM stock") == 3
 
 
@@ -116,12 +116,12 @@ async def test_an_outcome_that_redis_has_forgotten_is_the_same_again(
     await open_shop(database, {1: 5})
     order = an_order({1: 2})
     receipt = await client.place(order)
-    first = await receipt.outcome(timeout=30)
+    first = await receipt.outcome(timeout=PATIENCE_SECONDS)
     await redis.flushdb()
-    assert await receipt.outcome(timeout=30) == first
+    assert await receipt.outcome(timeout=PATIENCE_SECONDS) == first
     await redis.flushdb()
     changed = await client.place(an_order({1: 3}, order_id=order.order_id))
-    assert await changed.outcome(timeout=30) == Conflict(id=order.order_id)
+    assert await changed.outcome(timeout=PATIENCE_SECONDS) == Conflict(id=order.order_id)
     assert not await broken_invariants(database)
 
 
@@ -133,7 +133,7 @@ async def test_an_id_that_only_an_unreadable_message_has_used_is_free(
     await redis.enqueue_job("place_order", {"order_id": "?"}, _job_id=str(order.order_id))
     await redis.enqueue_job("place_order", {}, {}, _job_id=str(other.order_id))
     for each in (order, other):
-        assert (await (await client.place(each)).outcome(timeout=30)).status == "placed"
+        assert (await (await client.place(each)).outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def test_no_worker_is_said_in_a_sentence(client: OrderClient, database: Database) -> None:
@@ -150,7 +150,7 @@ async def test_a_failure_that_a_frozen_worker_wrote_over_the_outcome_is_asked_ag
     await open_shop(database, {1: 5})
     order = an_order({1: 2})
     receipt = await client.place(order)
-    first = await receipt.outcome(timeout=30)
+    first = await receipt.outcome(timeout=PATIENCE_SECONDS)
     failed = {
         "t": 1,
         "f": "place_order",
@@ -163,7 +163,7 @@ async def test_a_failure_that_a_frozen_worker_wrote_over_the_outcome_is_asked_ag
         "ft": 1,
     }
     await redis.set(result_key_prefix + str(order.order_id), wire.serialize(failed))
-    assert await receipt.outcome(timeout=30) == first
+    assert await receipt.outcome(timeout=PATIENCE_SECONDS) == first
 
 
 async def test_a_job_that_arq_gives_up_again_and_again_is_said_in_a_sentence(
@@ -179,7 +179,7 @@ async def test_a_job_that_arq_gives_up_again_and_again_is_said_in_a_sentence(
     receipt = await client.place(an_order({1: 2}))
     async with running(stranger):
         with pytest.raises(LockstepError, match="has failed: function 'place_order' not found"):
-            await receipt.outcome(timeout=30)
+            await receipt.outcome(timeout=PATIENCE_SECONDS)
 
 
 async def test_the_same_content_keeps_its_outcome_after_a_conflict_under_its_id(
@@ -188,10 +188,12 @@ async def test_the_same_content_keeps_its_outcome_after_a_conflict_under_its_id(
     await open_shop(database, {1: 5})
     order, changed = an_order({1: 2}), an_order({1: 3})
     changed = changed.model_copy(update={"order_id": order.order_id})
-    first = await (await client.place(order)).outcome(timeout=30)
+    first = await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS)
     await redis.flushdb()
-    assert await (await client.place(changed)).outcome(timeout=30) == Conflict(id=order.order_id)
-    assert await (await client.place(order)).outcome(timeout=30) == first
+    assert await (await client.place(changed)).outcome(timeout=PATIENCE_SECONDS) == Conflict(
+        id=order.order_id
+    )
+    assert await (await client.place(order)).outcome(timeout=PATIENCE_SECONDS) == first
 
 
 async def test_a_job_whose_place_in_the_queue_is_lost_is_enqueued_again(
@@ -202,7 +204,7 @@ async def test_a_job_whose_place_in_the_queue_is_lost_is_enqueued_again(
     await redis.set(job_key_prefix + str(order.order_id), b"a body that no queue knows")
     receipt = await client.place(order)
     assert not receipt.known
-    assert (await receipt.outcome(timeout=30)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def test_a_redis_that_does_not_answer_is_said_in_a_sentence() -> None:

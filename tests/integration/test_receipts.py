@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from tests.asking import PATIENCE_SECONDS, until
 from tests.conftest import MakeClient
 from tests.integration.conftest import MakeWorker, running
+from tests.integration.patience import NEVER
 from tests.lab.traps.redis_door import Door
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient, Receipt
@@ -32,6 +33,15 @@ async def commands(redis: ArqRedis) -> dict[str, int]:
 
 def waiting(*receipts: Receipt) -> list[asyncio.Task[object]]:
     return [asyncio.create_task(receipt.outcome(timeout=PATIENCE_SECONDS)) for receipt in receipts]
+
+
+async def until_asked_for(redis: ArqRedis) -> None:
+    """Until Redis was asked for a result, since its counts were reset."""
+
+    async def asked() -> bool:
+        return "mget" in await commands(redis)
+
+    await until(asked, "somebody to be asked for")
 
 
 async def finish(redis: ArqRedis, job_id: str, outcome: object = REFUSED) -> None:
@@ -78,11 +88,11 @@ async def test_nobody_is_asked_for_when_nobody_waits(
     receipt = await client.place(an_order({1: 1}))
     with pytest.raises(TimeoutError):
         await receipt.outcome(timeout=0.05)
+    watcher = client._results._background._task
+    assert watcher
 
     async def idle() -> bool:
-        await redis.config_resetstat()
-        await asyncio.sleep(2 * results.POLL_SECONDS)
-        return "mget" not in await commands(redis)
+        return watcher.done()
 
     await until(idle, "the watcher to end")
 
@@ -101,18 +111,16 @@ async def test_the_result_of_a_bulk_job_is_read_once_for_all_who_wait(
     assert read.call_count == 1
 
 
-@pytest.mark.alone
 async def test_an_outcome_that_is_there_is_given_without_a_pause(
-    settings: Settings, redis: ArqRedis, make_client: MakeClient
+    settings: Settings, redis: ArqRedis, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One by one, as a loop over receipts asks for them."""
+    """One by one, as a loop over receipts asks for them: a single pause would last for longer than the test."""
+    monkeypatch.setattr(results, "POLL_SECONDS", NEVER)
     client = make_client(1000)
     receipts = [receipt async for receipt in client.place_many([an_order({1: 1}) for _ in range(100)])]
     await finish(redis, receipts[0].job_id, [REFUSED] * 100)
-    started = asyncio.get_running_loop().time()
     for receipt in receipts:
-        await receipt.outcome(timeout=5)
-    assert asyncio.get_running_loop().time() - started < 100 * results.POLL_SECONDS / 2
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "invalid"
 
 
 async def test_a_waiter_that_gives_up_disturbs_no_other(
@@ -134,8 +142,9 @@ async def test_a_job_that_is_lost_while_somebody_waits_is_asked_again(
 ) -> None:
     await open_shop(database, {1: 10})
     client = make_client(100)
+    await redis.config_resetstat()
     tasks = waiting(*[await client.place(an_order({1: 1})) for _ in range(2)])
-    await asyncio.wait(tasks, timeout=0.1)
+    await until_asked_for(redis)
     await redis.flushdb()
     async with running(make_worker(database, burst=False)):
         assert [outcome.status for outcome in await asyncio.gather(*tasks)] == ["placed"] * 2  # type: ignore[attr-defined]  # of any outcome
@@ -165,8 +174,9 @@ async def test_an_outage_of_redis_reaches_all_who_wait(settings: Settings, redis
     door = Door(settings.redis_url)
     async with door.stand() as url, OrderClient.connect(url) as client:
         receipts = [await client.place(an_order({1: 1})) for _ in range(3)]
+        await redis.config_resetstat()
         tasks = waiting(*receipts)
-        await asyncio.wait(tasks, timeout=0.1)
+        await until_asked_for(redis)
         await door.shut()
         failed = await asyncio.gather(*tasks, client.place(an_order({1: 1})), return_exceptions=True)
         assert [type(error) for error in failed] == [RedisConnectionError] * 4
@@ -177,10 +187,11 @@ async def test_an_outage_of_redis_reaches_all_who_wait(settings: Settings, redis
         assert len(await asyncio.gather(*tasks)) == 3
 
 
-async def test_who_still_waits_when_the_client_is_closed_is_told(settings: Settings) -> None:
+async def test_who_still_waits_when_the_client_is_closed_is_told(settings: Settings, redis: ArqRedis) -> None:
+    await redis.config_resetstat()
     async with OrderClient.connect(settings.redis_url) as client:
         tasks = waiting(await client.place(an_order({1: 1})))
-        await asyncio.wait(tasks, timeout=0.1)
+        await until_asked_for(redis)
         receipt = await client.place(an_order({1: 1}))
     with pytest.raises(LockstepError, match="the client was closed before the outcome was there"):
         await tasks[0]

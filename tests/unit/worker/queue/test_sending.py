@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import LockstepError
-from worker.queue import wire
+from worker.queue import sending, wire
 from worker.queue.sending import Sender, grouped, lines
 
 NO_REDIS = cast("ArqRedis", None)  # round trips are recorded, not made
@@ -226,13 +227,28 @@ async def test_an_error_reaches_every_caller_and_the_next_call_goes(
     assert not (await sender.send(an_order(), alone=False)).known
 
 
-async def test_with_linger_seconds_it_waits_for_company(trips: RoundTrips) -> None:
+async def test_with_linger_seconds_it_waits_for_company(
+    trips: RoundTrips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as it was told to; here that lasts until somebody has come."""
+    rests: list[float] = []
+    over = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        await over.wait()
+
+    monkeypatch.setattr(sending, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
     trips.go.set()
     lingering = Sender(NO_REDIS, linger_seconds=2.0)
-    first = calling(lingering, an_order())
-    await asyncio.wait(first, timeout=0.01)
-    assert trips.jobs == []
-    await asyncio.gather(*first, *calling(lingering, an_order()))
+    calls = calling(lingering, an_order())
+    while not rests:
+        await asyncio.sleep(0)
+    calls += calling(lingering, an_order())
+    await asyncio.sleep(0)
+    assert (trips.jobs, rests) == ([], [2.0])
+    over.set()
+    await asyncio.gather(*calls)
     assert trips.shapes() == [[("place_orders", 2)]]
 
 
