@@ -25,7 +25,6 @@ WIDE: Final[list[tuple[ModuleType, str]]] = [
     (live, "SEND_SECONDS"),
     (rates, "RECENT_SECONDS"),
     (relay, "STOP_SECONDS"),
-    (vitals, "ALIVE_SECONDS"),
     (vitals, "STOP_SECONDS"),
 ]
 NEVER: Final = 10 * PATIENCE_SECONDS  # longer than a test lasts

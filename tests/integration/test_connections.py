@@ -9,6 +9,7 @@ import pytest
 from pymysql import err
 
 from tests.asking import Session, until_gone
+from tests.integration.patience import NEVER
 from tests.shop import open_shop
 from worker.database.connections import Connections
 from worker.database.retry import DatabaseError
@@ -62,7 +63,7 @@ async def test_the_session_of_a_connection_that_was_cut_is_ended(
     async def sleep() -> None:
         async with connections.lend() as connection:
             sessions.append(connection.thread_id())
-            await run(connection, "SELECT SLEEP(30)")
+            await run(connection, f"SELECT SLEEP({NEVER})")
 
     sessions: list[int] = []
     task = asyncio.create_task(sleep())

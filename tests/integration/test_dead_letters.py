@@ -485,10 +485,17 @@ async def test_a_replay_keeps_its_letter_until_the_job_has_an_outcome_and_may_be
     order = an_order({1: 1})
     letter = a_letter(order)
     await letters.bury(letter)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await replay.run(letter)
+    waiting = asyncio.create_task(replay.run(letter))
+
+    async def is_queued() -> bool:
+        return bool(await redis.zcard(QUEUE))
+
+    await until(is_queued, "the job to be queued")
+    assert not waiting.done()
     assert await letters.of(str(order.order_id)) == [letter], "no worker runs"
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert await letters.of(str(order.order_id)) == [letter]
     async with running(make_worker(database, burst=False)):
         for _ in range(2):
             assert (await replay.run(letter))["status"] == "placed"

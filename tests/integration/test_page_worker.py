@@ -28,6 +28,7 @@ from tests.integration.page_cases import (
     job,
     run_job,
 )
+from tests.integration.patience import NEVER
 from worker.database.transactions import Database
 from worker.queue import page_worker, wire
 from worker.queue.page_worker import PageWorker
@@ -65,7 +66,7 @@ async def not_packable(_ctx: dict[Any, Any], _request: wire.Payload) -> int:
 
 
 async def too_long(_ctx: dict[Any, Any], _request: wire.Payload) -> None:
-    await asyncio.sleep(60)
+    await asyncio.Future()
 
 
 async def cancelled(_ctx: dict[Any, Any], _request: wire.Payload) -> None:
@@ -83,7 +84,7 @@ async def test_it_leaves_the_keys_that_arqs_own_worker_leaves(
     for kind in KINDS:
         await redis.flushdb()
         await enqueue(redis, ["job"], {"some": "request"})
-        await run_job(make_worker, database, kind, run)
+        await run_job(make_worker, database, kind, run, job_timeout=0.2 if run is too_long else NEVER)
         left.append(await all_keys(redis))
     assert left[0] == left[1]
     assert left[0].keys() & {result_key_prefix + "job", job_key_prefix + "job"}, "an end, or another try"
@@ -146,12 +147,18 @@ async def test_another_try_in_the_millisecond_in_which_a_job_is_due_does_not_end
 async def test_a_job_in_hand_is_marked_for_as_long_as_arq_marks_it(
     redis: ArqRedis, database: Database, make_worker: MakeWorker
 ) -> None:
-    marked: list[int] = []
+    """job_timeout, and arq's own ten seconds, from a moment between the worker's start and that of the job."""
+    moments: list[tuple[int, int]] = []
 
     async def look(ctx: dict[Any, Any], _request: wire.Payload) -> None:
-        marked.append(await redis.pttl(in_progress_key_prefix + ctx["job_id"]))
+        asked = timestamp_ms()
+        left = await redis.pttl(in_progress_key_prefix + ctx["job_id"])
+        moments.append((asked + left - 18_000, timestamp_ms() + left - 18_000))
 
     for kind in KINDS:
+        began = timestamp_ms()
         await enqueue(redis, [f"job {kind.__name__}"])
         await make_worker(database, kind=kind, functions=functions(restock=look), job_timeout=8).main()
-    assert all(17_000 < pttl <= 18_000 for pttl in marked), "job_timeout, and arq's own ten seconds"
+        earliest, latest = moments.pop()
+        assert began <= latest
+        assert earliest <= timestamp_ms()

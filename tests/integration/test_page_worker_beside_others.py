@@ -40,7 +40,7 @@ async def test_it_takes_what_is_due_and_what_nobody_has_in_hand(
         ran.append(ctx["job_id"])
 
     await enqueue(redis, ["due", "later", "never", "elsewhere"])
-    await redis.zadd(QUEUE, {"later": timestamp_ms() + 60_000, "never": 0})
+    await redis.zadd(QUEUE, {"later": timestamp_ms() + 3_600_000, "never": 0})
     await redis.set(in_progress_key_prefix + "elsewhere", "1")
     async with running(make_worker(database, kind=kind, functions=functions(restock=note), burst=False)):
 
@@ -65,7 +65,7 @@ async def test_a_job_that_another_worker_takes_meanwhile_is_left_to_it(
 
     worker = make_worker(database, kind=PageWorker, functions=functions(restock=note))
     await enqueue(redis, ["put off", "in hand", "mine"])
-    await redis.zadd(QUEUE, {"put off": timestamp_ms() + 60_000})
+    await redis.zadd(QUEUE, {"put off": timestamp_ms() + 3_600_000})
     await redis.set(in_progress_key_prefix + "in hand", "1")
     await worker.start_jobs([b"ended", b"put off", b"in hand", b"mine"])
     await asyncio.gather(*worker.tasks.values())

@@ -11,7 +11,7 @@ from arq.utils import timestamp_ms
 from arq.worker import Retry, Worker
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.asking import until
+from tests.asking import PATIENCE_SECONDS, until
 from tests.integration.conftest import MakeWorker, functions
 from tests.integration.page_cases import (
     QUEUE,
@@ -42,7 +42,7 @@ async def result_of(redis: ArqRedis, job_id: str | bytes) -> dict[str, Any]:
 async def run_all(make_worker: MakeWorker, database: Database) -> list[Any]:
     """Run the queue dry; the errors that were logged."""
     with structlog.testing.capture_logs() as logs:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await make_worker(database, kind=PageWorker, functions=functions(restock=done)).main()
     return [log for log in logs if log["log_level"] == "error"]
 

@@ -13,7 +13,7 @@ from arq.worker import Worker
 from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.asking import Session, open_session
+from tests.asking import PATIENCE_SECONDS, Session, open_session
 from tests.integration.conftest import MakeIntake
 from tests.integration.staging import OVERDUE, insert, queued, stage_all, staged_count, sweep, until_queued
 from tests.shop import an_order, open_shop
@@ -140,7 +140,7 @@ async def test_orders_are_staged_and_then_enqueued_at_once(
         receipt async for receipt in staging.place_many([an_order({1: 1}) for _ in range(9)], chunk=3)
     ]
     for receipt in receipts:
-        assert (await receipt.outcome(timeout=20)).status == "placed"
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await staged_count(session) == 0
     assert worker.jobs_complete == 4
 
@@ -176,7 +176,7 @@ async def test_an_order_is_accepted_while_redis_takes_none(
     assert await staged_count(session) == 1
     await session.run(OVERDUE)
     make_intake()
-    assert (await receipt.outcome(timeout=20)).status == "placed"
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def test_without_staging_it_is_told_that_redis_is_away(

@@ -1,6 +1,5 @@
 """What the arq functions make of a message: an outcome, or another try, and never a lost job."""
 
-import asyncio
 import time
 from typing import Any
 from uuid import uuid4
@@ -15,6 +14,7 @@ from arq.jobs import Job
 from jobs.orders import Restock
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting, waiting_sessions
 from tests.integration.conftest import MakeWorker, running
+from tests.integration.patience import ENDLESS
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -52,7 +52,7 @@ async def test_a_bare_arq_producer_needs_nothing_of_ours(
     job = await bare.enqueue_job("place_order", order, _job_id=order["order_id"])  # type: ignore[arg-type]
     assert job
     await make_worker(database).main()
-    assert await job.result(timeout=30) == {
+    assert await job.result(timeout=PATIENCE_SECONDS) == {
         "status": "placed",
         "order_id": order["order_id"],
         "total_cents": 100,
@@ -206,7 +206,12 @@ async def test_a_bug_is_logged_with_its_trace_and_ends_the_job(
 
 
 async def test_a_job_that_takes_too_long_is_tried_again_and_leaves_no_session_behind(
-    redis: ArqRedis, database: Database, make_worker: MakeWorker, session: Session, other_session: Session
+    redis: ArqRedis,
+    settings: Settings,
+    database: Database,
+    make_worker: MakeWorker,
+    session: Session,
+    other_session: Session,
 ) -> None:
     """One whose transaction is its own: that of an order belongs to others, too, and goes on."""
     await open_shop(database, {1: 5})
@@ -214,14 +219,14 @@ async def test_a_job_that_takes_too_long_is_tried_again_and_leaves_no_session_be
     await session.run("SELECT * FROM stock FOR UPDATE")
     restock = {"restock_id": str(uuid4()), "product_id": 1, "quantity": 3}
     await redis.enqueue_job("restock", restock, _job_id="job")
-    logs = await run_once(make_worker, database, job_seconds=0.3)
+    async with Database(settings.model_copy(update=ENDLESS)) as endless:
+        logs = await run_once(make_worker, endless, job_seconds=0.3)
     assert logs[-1]["event"] == "deferred"
 
     async def nobody_waits() -> bool:
         return not await waiting_sessions(other_session)
 
-    async with asyncio.timeout(PATIENT["lock_wait_seconds"] / 2):  # then it would end by itself
-        await until(nobody_waits, "the session of the job to end")
+    await until(nobody_waits, "the session of the job to end")  # by itself it would wait for longer
     await session.run("COMMIT")
     await redis.zadd("arq:queue", {"job": 1})
     await make_worker(database).main()

@@ -3,15 +3,18 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from arq.connections import create_pool
+from arq.connections import RedisSettings, create_pool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.transaction import Statement
+from tests.asking import PATIENCE_SECONDS, PATIENT
 from tests.forked import Program, Start
+from tests.integration.patience import ENVIRONMENT
 from tests.integration.tls_servers import TlsServers, tls_servers
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
@@ -39,8 +42,12 @@ def settings(tls: TlsServers, authority: Path, host: str = "127.0.0.1") -> Setti
     return Settings(
         mysql_url=asking(tls.servers.mysql_url, authority, host),
         redis_url=asking(tls.redis_url, authority, host),
-        connection_seconds=30,
+        **PATIENT,
     )
+
+
+def patiently(settings: RedisSettings) -> RedisSettings:
+    return replace(settings, conn_timeout=PATIENCE_SECONDS)
 
 
 async def test_the_right_authority_connects_to_the_database(tls: TlsServers) -> None:
@@ -85,7 +92,7 @@ async def test_a_database_without_tls_gets_no_password(tls: TlsServers) -> None:
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         url = f"mysql://lockstep:secret@127.0.0.1:{port}/lockstep?tls={quote(str(tls.right))}"
-        async with Database(Settings(mysql_url=url, redis_url="redis://localhost")) as database:
+        async with Database(Settings(mysql_url=url, redis_url="redis://localhost", **PATIENT)) as database:
             with pytest.raises(DatabaseError, match="the server has no TLS"):
                 await database.fetch(CIPHER, {})
     assert not received
@@ -95,7 +102,7 @@ async def test_the_right_authority_connects_to_redis(tls: TlsServers) -> None:
     url = asking(tls.redis_url, tls.right)
     async with OrderClient.connect(url) as client:
         assert await client.queued() == 0
-    redis = await create_pool(redis_settings(url))  # as `arq --check` does
+    redis = await create_pool(patiently(redis_settings(url)))  # as `arq --check` does
     assert await redis.ping()
     await redis.aclose()
 
@@ -104,13 +111,13 @@ async def test_a_worker_places_orders_over_tls(tls: TlsServers, tmp_path: Path) 
     used = settings(tls, tls.right)
     migrate(asking(tls.servers.migration_url, tls.right))
     log = tmp_path / "worker.log"
-    urls = {"LOCKSTEP_MYSQL_URL": used.mysql_url, "LOCKSTEP_REDIS_URL": used.redis_url}
+    urls = {"LOCKSTEP_MYSQL_URL": used.mysql_url, "LOCKSTEP_REDIS_URL": used.redis_url, **ENVIRONMENT}
     worker = Program(Start(("worker", "worker"), os.environ | urls, log, log))
     try:
         async with Database(used) as database, OrderClient.connect(used.redis_url) as client:
             await open_shop(database, {1: 5})
             receipt = await client.place(an_order({1: 1}))
-            assert (await receipt.outcome(timeout=30)).status == "placed", log.read_text()
+            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed", log.read_text()
     finally:
         worker.terminate()
         assert await asyncio.to_thread(worker.wait) == 0
@@ -133,7 +140,7 @@ async def test_a_redis_that_is_not_vouched_for_is_refused(
             pass
     assert str(urlsplit(url).password) not in str(raised.value)
     with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        await create_pool(redis_settings(url))
+        await create_pool(patiently(redis_settings(url)))
 
 
 async def test_the_authorities_of_the_system_do_not_know_a_private_one(tls: TlsServers) -> None:
@@ -141,7 +148,7 @@ async def test_the_authorities_of_the_system_do_not_know_a_private_one(tls: TlsS
         async with OrderClient.connect(tls.redis_url):
             pass
     async with Database(
-        Settings(mysql_url=f"{tls.servers.mysql_url}?tls=system", redis_url=tls.redis_url)
+        Settings(mysql_url=f"{tls.servers.mysql_url}?tls=system", redis_url=tls.redis_url, **PATIENT)
     ) as database:
         with pytest.raises(LockstepError, match="MySQL is not trusted"):
             await check_ready(database)

@@ -8,7 +8,8 @@ import structlog
 
 from jobs.locks import lock_stock
 from jobs.transaction import Statement, Transaction, load_statements
-from tests.asking import PATIENCE_SECONDS, Session, until, until_gone, until_waiting
+from tests.asking import Session, until, until_gone, until_waiting
+from tests.integration.patience import ENDLESS, NEVER
 from tests.shop import open_shop
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
@@ -259,13 +260,7 @@ async def test_a_cancelled_lock_waiter_leaves_no_session_behind(
     settings: Settings, session: Session, other_session: Session
 ) -> None:
     """The server by itself would let it wait for longer than this test does."""
-    patient = {
-        "lock_wait_seconds": 2 * PATIENCE_SECONDS,
-        "statement_seconds": 2.5 * PATIENCE_SECONDS,
-        "transaction_seconds": 3.0 * PATIENCE_SECONDS,
-        "job_seconds": 4 * PATIENCE_SECONDS,
-    }
-    async with Database(settings.model_copy(update=patient)) as database:
+    async with Database(settings.model_copy(update=ENDLESS)) as database:
         await open_shop(database, {1: 5, 2: 5})
         await session.run("BEGIN")
         await session.run("SELECT * FROM stock WHERE product_id = 2 FOR UPDATE")
@@ -309,7 +304,7 @@ async def test_a_statement_without_an_answer_is_an_outage(settings: Settings) ->
     hasty = settings.model_copy(update={"statement_seconds": 0.2, "transaction_seconds": 0.3})
     async with Database(hasty) as database:
         with pytest.raises(DatabaseError, match="nap") as raised:
-            await database.fetch(Statement("nap", "SELECT SLEEP(5)"), {})
+            await database.fetch(Statement("nap", f"SELECT SLEEP({NEVER})"), {})
         assert raised.value.kind is Kind.OUTAGE
 
 

@@ -11,10 +11,12 @@ from jobs.locks import lock_stock
 from jobs.transaction import Transaction
 from tests.asking import Session, until, until_waiting
 from tests.integration.conftest import MakeWorker
+from tests.integration.patience import NEVER
 from tests.shop import an_order, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.probes import Health
+from worker.queue import vitals as module
 from worker.queue.vitals import FORGET_SECONDS, Pulse, Vitals, keep_deadlock, read_deadlock, read_vitals
 from worker.settings import Settings
 
@@ -39,8 +41,14 @@ async def only(redis: ArqRedis) -> Vitals:
 
 
 async def test_anybody_sees_what_a_worker_has_come_to(
-    pulse: Pulse, redis: ArqRedis, database: Database, client: OrderClient, make_worker: MakeWorker
+    pulse: Pulse,
+    redis: ArqRedis,
+    database: Database,
+    client: OrderClient,
+    make_worker: MakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "ALIVE_SECONDS", NEVER)
     await open_shop(database, {1: 5})
     await pulse.beat()
     before = await only(redis)
@@ -87,7 +95,8 @@ async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(
     await pulse.beat()
     (field,) = await hash_command(redis, "HKEYS")
     told = json.loads(await hash_command(redis, "HGET", field))
-    for name, age in {"silent": 10, "long dead": FORGET_SECONDS + 10}.items():
+    ages = {told["id"]: -NEVER, "silent": 10, "long dead": FORGET_SECONDS + 10}  # one lives, whatever pauses
+    for name, age in ages.items():
         await hash_command(redis, "HSET", name, json.dumps({**told, "id": name, "at": told["at"] - age}))
     assert {one.id: one.alive for one in await read_vitals(redis, "arq:queue")} == {
         told["id"]: True,

@@ -10,9 +10,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from jobs.orders import PlaceOrder
 from worker.settings import Settings
 from worker.web.application import make_application
+from worker.web.preferences import MOST_WAIT_SECONDS
 
 Client = TestClient[web.Request, web.Application]
-WAIT: Final = {"Prefer": "wait=20"}
+WAIT: Final = {"Prefer": f"wait={MOST_WAIT_SECONDS}"}
 PROBLEM: Final = "application/problem+json"
 
 

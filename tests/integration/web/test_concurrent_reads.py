@@ -1,8 +1,8 @@
 """How a page is read: all at once, given up together, and without harm where a server is away or busy."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,6 +15,7 @@ from tests.shop import open_shop
 from worker.database.transactions import Database
 from worker.settings import Settings
 from worker.web.application import make_application
+from worker.web.servers import DATABASE
 
 
 @asynccontextmanager
@@ -22,6 +23,17 @@ async def serving(settings: Settings, **changed: object) -> AsyncIterator[Client
     application = make_application(settings.model_copy(update=changed), is_open=True)
     async with TestClient(TestServer(application)) as client:
         yield client
+
+
+@contextmanager
+def in_haste(client: Client, settings: Settings) -> Iterator[None]:
+    """No connection is waited for; to make one may take as long as it does before and after."""
+    connections = client.app[DATABASE]._connections
+    connections._settings = settings.model_copy(update={"connection_seconds": 0.1})
+    try:
+        yield
+    finally:
+        connections._settings = settings
 
 
 async def status(client: Client, path: str) -> int:
@@ -76,14 +88,15 @@ async def test_who_gets_no_connection_in_time_is_told_when_to_come_again(
     path: str, settings: Settings, database: Database, session: Session, other_session: Session
 ) -> None:
     await open_shop(database, {1: 5})
-    async with serving(settings, mysql_connections=1, connection_seconds=1.5) as client:
+    async with serving(settings, mysql_connections=1) as client:
         await session.run("LOCK TABLES products WRITE")
         holding = asyncio.create_task(status(client, "/products"))
         await until_waiting(other_session, 1)
-        async with client.get(path) as response:
-            assert response.status == 503
-            assert int(response.headers["Retry-After"]) >= 1
-            await problem(response)
+        with in_haste(client, settings):
+            async with client.get(path) as response:
+                assert response.status == 503
+                assert int(response.headers["Retry-After"]) >= 1
+                await problem(response)
         await session.run("UNLOCK TABLES")
         assert await holding == 200
         assert await status(client, path) == 200

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.integration.web.conftest import Client, body
+from tests.integration.web.conftest import WAIT, Client, body
 from tests.shop import an_order, open_shop
 from tests.suite.sample import size
 from worker.database.transactions import Database
@@ -86,7 +86,7 @@ async def test_every_outcome_is_one_that_is_described(
         options: dict[str, Any] = {"body": sent, "media_type": "application/json"} if sent else {}
         if order_id:
             options["path_parameters"] = {"order_id": order_id}
-        case = schema[path][method].Case(headers={"Prefer": "wait=20"}, **options)
+        case = schema[path][method].Case(headers=WAIT, **options)
         return (await asyncio.to_thread(check, case, door)).json()
 
     assert (await send("POST", "/orders", sent=body(orders[0])))["status"] == "placed"

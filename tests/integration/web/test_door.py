@@ -12,7 +12,7 @@ from arq.worker import Worker
 
 from jobs.dead_letters import DeadLetter
 from jobs.orders import MAX_LINES
-from tests.asking import Session, until
+from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.staging import insert, queued, stage_all, staged_count
 from tests.integration.web.conftest import WAIT, Client, body, problem
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
@@ -43,7 +43,7 @@ async def test_who_waits_gets_the_outcome(
     order = an_order({1: 2})
     async with door.post("/orders", json=body(order), headers=WAIT) as response:
         assert response.status == 200
-        assert response.headers["Preference-Applied"] == "wait=20"
+        assert response.headers["Preference-Applied"] == WAIT["Prefer"]
         assert response.headers["Location"] == f"/orders/{order.order_id}"
         assert await response.json() == {
             "status": "placed",
@@ -127,7 +127,7 @@ async def test_other_content_under_the_id_of_an_order_that_redis_alone_has_is_a_
     order_id = uuid4()
     receipt = await client.place(an_order({1: 1}, order_id=order_id))
     async with door.post("/orders", json=body(an_order({2: 1}, order_id=order_id)), headers=WAIT) as response:
-        placed = (await receipt.outcome(timeout=20)).status == "placed"
+        placed = (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
         assert response.status == (409 if placed else 200)
 
 
