@@ -29,11 +29,7 @@ def job(name: str, request: Any) -> bytes:
 
 
 async def run_job(
-    make_worker: MakeWorker,
-    database: Database,
-    kind: type[Worker],
-    run: Run,
-    **options: Any,
+    make_worker: MakeWorker, database: Database, kind: type[Worker], run: Run, **options: Any
 ) -> None:
     await make_worker(
         database, kind=kind, functions=functions(restock=run), max_burst_jobs=1, **options
