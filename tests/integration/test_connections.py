@@ -65,6 +65,11 @@ async def test_the_session_of_a_connection_that_was_cut_is_ended(
             sessions.append(connection.thread_id())
             await run(connection, f"SELECT SLEEP({NEVER})")
 
+    async def kills() -> int:
+        ((row),) = await session.run("SHOW GLOBAL STATUS LIKE 'Com_kill'")
+        return int(row["Value"])
+
+    before = await kills()
     sessions: list[int] = []
     task = asyncio.create_task(sleep())
     while not sessions:
@@ -73,6 +78,9 @@ async def test_the_session_of_a_connection_that_was_cut_is_ended(
     with pytest.raises(asyncio.CancelledError):
         await task
     await until_gone(session, sessions[0])
+    assert await kills() > before, (
+        "MariaDB notices after some seconds that nobody listens; locks are not kept for so long"
+    )
 
 
 async def test_the_server_ends_a_session_that_says_nothing(
