@@ -48,7 +48,7 @@ structlog.configure(
     ]
 )
 FOLDER: Final = Path(".lockstep") / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-PROCESSES: Final = 3  # of `make test`: tests wait more than they work
+PROCESSES: Final = 4  # of `make test`: tests wait more than they work
 RIGHTS: Final = "SELECT, INSERT, UPDATE, DELETE"  # as sql/accounts/grants.sql
 TABLES: Final = (
     "api_keys",

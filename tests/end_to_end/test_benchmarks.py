@@ -25,7 +25,6 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.alone
-@pytest.mark.beyond_gate
 @pytest.mark.timeout(1200)  # of which the first test takes nearly all, on a slow machine
 def test_every_contestant_is_measured_and_every_order_has_its_outcome(output: Path) -> None:
     results = json.loads((output / "results.json").read_text())
@@ -45,7 +44,6 @@ def test_every_contestant_is_measured_and_every_order_has_its_outcome(output: Pa
 
 
 @pytest.mark.alone
-@pytest.mark.beyond_gate
 def test_the_table_and_the_chart_show_it(output: Path) -> None:
     printed = (output / "printed").read_text()
     for line in (

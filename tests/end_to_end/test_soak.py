@@ -13,7 +13,7 @@ import pytest
 from tests.asking import PATIENCE_SECONDS
 from tests.soak.schedule import WORKERS
 
-pytestmark = [pytest.mark.alone, pytest.mark.beyond_gate]
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "tests.soak", "--seed", "1"]
 

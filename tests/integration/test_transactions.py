@@ -236,7 +236,6 @@ async def test_a_snapshot_before_the_lock_is_a_conflict_under_snapshot_isolation
         assert runs == {"OFF": 1, "ON": 2}[snapshot_isolation]
 
 
-@pytest.mark.alone
 async def test_a_table_that_a_migration_has_made_anew_is_a_conflict_for_an_older_snapshot(
     database: Database, session: Session
 ) -> None:

@@ -1,7 +1,7 @@
-"""Runs of the suite, each two of pytest: side by side what bears company, and then what is marked `alone`.
+"""Runs of the suite: side by side in several processes, and after them what is marked `alone`.
 
-gate: all tests, but samples of what is marked so. rest: what it leaves out. all: both, with coverage.
-coverage: the gate's first run with coverage. paused: the gate on a machine that pauses.
+gate: all tests but those, and of what is marked `sampled` a sample. rest: what the gate leaves out. all: both, with
+coverage. coverage: the gate with coverage. paused: the gate on a machine that pauses.
 """
 
 import argparse
@@ -43,14 +43,13 @@ def main() -> int:
 
 def run_tests(part: str) -> bool:
     """Whether all passed, and reach enough of the code if that is asked."""
-    but = " and not limit" if part == "paused" else ""
     traced = part in {"all", "coverage"}
     if traced:
         run([*PYTHON, "coverage", "erase"])
     tool = ("coverage", "run", "-m") if traced else ()
-    passed = pytest(*tool, "pytest", "-n", "auto", "--dist", "worksteal", "-m", f"not alone{but}")
-    if part != "coverage":
-        passed &= pytest("pytest", "-m", f"alone{but}")
+    passed = pytest(*tool, "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not alone")
+    if part in {"rest", "all"}:
+        passed &= pytest("pytest", "-m", "alone")
     return passed and (not traced or enough_is_reached())
 
 

@@ -9,16 +9,12 @@ import pytest
 
 from tests.suite.sample import PART, SEED, replay
 
-MARKERS: Final = (
-    "sampled(every=1, inside=False): the gate takes every n-th of its items, by the seed; inside, items take samples, too",
-    "beyond_gate: too long for the gate, and nothing of it can be sampled",
-)
+MARKER: Final = "sampled(every=1, inside=False): the gate takes every n-th of its items, by the seed; inside, items take samples, too"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the markers, and let Hypothesis draw from the seed."""
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)
+    """Declare the marker, and let Hypothesis draw from the seed."""
+    config.addinivalue_line("markers", MARKER)
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = str(SEED)
 
@@ -52,7 +48,7 @@ def _gate(items: Sequence[pytest.Item]) -> set[pytest.Item]:
         function = item.nodeid.partition("[")[0]
         place = numbers[function] + crc32(function.encode()) + SEED
         numbers[function] += 1
-        if place % _sampled(item).every == 0 and not item.get_closest_marker("beyond_gate"):
+        if place % _sampled(item).every == 0 and not item.get_closest_marker("alone"):
             taken.add(item)
     return taken
 
