@@ -167,7 +167,7 @@ class Shop:
         assert await self.look(played.outcomes) in self.serial, choices
 
 
-@pytest.mark.timeout(1200 if COMPLETE else 300)
+@pytest.mark.timeout(size(600, 3600))
 @pytest.mark.parametrize("name", JOBS)
 async def test_jobs_that_keep_the_lock_order_never_deadlock(
     name: str, database: Database, session: Session, server: Server, record_property: Any
@@ -186,7 +186,7 @@ async def test_jobs_that_keep_the_lock_order_never_deadlock(
     assert [log for log in logs if log["event"] == "conflict"] == []
 
 
-@pytest.mark.timeout(1200 if COMPLETE else 300)
+@pytest.mark.timeout(size(600, 3600))
 async def test_jobs_that_break_the_lock_order_deadlock_and_recover(
     database: Database, session: Session, server: Server
 ) -> None:
