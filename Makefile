@@ -66,7 +66,7 @@ ops-check: ## what Prometheus says to the alerts (on series where each has to fi
 	@mkdir -p build && scripts/dashboard-queries ops/grafana/lockstep.json > build/dashboard-rules.yml
 	@promtool check rules build/dashboard-rules.yml
 
-check: lint test ## what CI runs: lint, then test
+check: lint test ## before each commit: lint, then the gate
 
 clean: ## remove everything that make has made here
 	@rm -rf .venv .lockstep .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache build dist

@@ -199,12 +199,19 @@ Check = Callable[[Played], Awaitable[None]]
 
 
 async def play_all(
-    server: Server, database: Database, jobs: Sequence[Job], reset: Reset, check: Check, *, most: int
+    server: Server,
+    database: Database,
+    jobs: Sequence[Job],
+    reset: Reset,
+    check: Check,
+    *,
+    most: int,
+    is_over: Callable[[], bool],
 ) -> int:
-    """Play every interleaving, each once, and check each; how many there were (at most `most`)."""
+    """Play every interleaving, each once, and check each; how many there were (at most `most`, and until it is over)."""
     untried: list[list[int]] = [[]]
     count = 0
-    while untried and count < most:
+    while untried and count < most and not is_over():
         choices = untried.pop()
         await reset()
         played = await play(server, database, jobs, partial(_follow, choices))
