@@ -18,9 +18,13 @@ def adopt_orphans() -> None:
 
 
 def run(command: list[str]) -> int:
-    """Run a program to its end, and then end what it has left; its exit code. Ctrl-C reaches it, and not this process."""
+    """Run a program to its end, and then end what it has left; its exit code.
+
+    Ctrl-C reaches the program and not this process; SIGTERM becomes a Ctrl-C for the program.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     program = os.posix_spawn(command[0], command, os.environ, setsigdef=[signal.SIGINT])
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(program, signal.SIGINT))
     while (ended := os.wait())[0] != program:  # orphans end here, too
         pass
     for pid in descendants(os.getpid()):
