@@ -9,6 +9,7 @@ import pytest
 
 from tests.suite.sample import PART, SEED, replay
 
+AGAIN: Final = {"gate": "make test", "all": "make test-all", "rest": "make test-rest", "named": "pytest ..."}
 MARKER: Final = "sampled(every=1, inside=False): the gate takes every n-th of its items, by the seed; inside, items take samples, too"
 
 
@@ -21,9 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """The seed, before anything can go wrong."""
-    return (
-        f"part: {PART}, seed: {SEED}; the same again with LOCKSTEP_TEST_PART={PART} LOCKSTEP_TEST_SEED={SEED}"
-    )
+    return f"part: {PART}, seed: {SEED}; the same again: LOCKSTEP_TEST_SEED={SEED} {AGAIN[PART]}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
