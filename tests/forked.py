@@ -112,6 +112,7 @@ def _become(start: Start) -> None:
     if start.folder:
         os.chdir(start.folder)
     _redirect(start)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite that was started with nohup would hand that on
     sys.argv = [*start.command]
     measured = _go_on_measuring()
     try:

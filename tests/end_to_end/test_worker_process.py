@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -259,15 +259,6 @@ def is_running(pid: int) -> bool:
     return True
 
 
-@pytest.fixture
-def hangup() -> Iterator[None]:
-    """A suite that was started with nohup would hand that on to what it starts."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_of_several_processes_one_that_dies_is_replaced_and_all_end_together(
     number: signal.Signals, settings: Settings, database: Database, start_worker: StartWorker
