@@ -104,6 +104,7 @@ async def test_finished_orders_go_live_ones_stay_and_the_audit_holds(
     purged = await purge_with_a_bar(database, LONG_AGO, HURRY, Console(file=said))
 
     assert purged == Purged(orders=4, lines=3, kept=1)
+    assert " 6/6 " in said.getvalue(), "the bar is full"
     assert "purged 4 orders, 3 lines in" in said.getvalue()
     assert "kept 1 old orders that are neither shipped nor cancelled, 0 with" in said.getvalue()
     assert set(await orders_left(session)) == {IDS[1], young.order_id}

@@ -96,6 +96,15 @@ async def test_many_orders_in_one_job_have_an_outcome_each(
     assert not await broken_invariants(database)
 
 
+async def test_a_job_of_one_order_has_a_list_of_one_outcome(
+    redis: ArqRedis, database: Database, make_worker: MakeWorker
+) -> None:
+    await open_shop(database, {1: 5})
+    await redis.enqueue_job("place_orders", [request()], _job_id="batch")
+    await make_worker(database).main()
+    assert [outcome["status"] for outcome in await outcome_of(redis, "batch")] == ["placed"]
+
+
 @pytest.mark.parametrize("payload", [[], {}, "x", [{}] * 501], ids=["empty", "map", "text", "501"])
 async def test_a_batch_that_is_none_is_refused(
     payload: object, redis: ArqRedis, database: Database, make_worker: MakeWorker
