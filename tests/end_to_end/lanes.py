@@ -45,6 +45,7 @@ HASTY: Final[dict[str, Any]] = {
 }
 TOO_LATE_SECONDS: Final = 0.5  # after its sender has given it up, a delayed command arrives
 STOCK: Final = 1000
+OUTCOME_SECONDS: Final = 5 * PATIENCE_SECONDS  # dozens of workers start at once
 CLIENT: Final = "client to Redis"
 # Not that of its tries: counted by a delayed command when the job is over, they stay until they expire.
 _KEYS_OF_A_JOB: Final = (job_key_prefix, in_progress_key_prefix)
@@ -142,7 +143,7 @@ class Lane:
         self._placing = True
         all_asked = [asked async for asked in place(self)]
         self._placing = False
-        outcomes = await asyncio.gather(*(asked.outcome(PATIENCE_SECONDS) for asked in all_asked))
+        outcomes = await asyncio.gather(*(asked.outcome(OUTCOME_SECONDS) for asked in all_asked))
         known_at = time.monotonic()
         if trap:
             # The relay may come to it after the outcome: quiet alone may be a pause of this process.

@@ -28,7 +28,7 @@ from worker.embedded import Servers
 pytestmark = pytest.mark.sampled(inside=True)
 SHARE: Final = size(10, 1)  # one run in so many
 LANES: Final = size(
-    {"arq worker.main": 5, "lockstep worker": 7}, {"arq worker.main": 18, "lockstep worker": 26}
+    {"arq worker.main": 5, "lockstep worker": 7}, {"arq worker.main": 12, "lockstep worker": 16}
 )  # most of a run is waiting
 RECORDINGS: Final = 3
 COMMANDS: Final = {"arq worker.main": ARQ, "lockstep worker": LOCKSTEP}

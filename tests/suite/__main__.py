@@ -18,7 +18,7 @@ from tests.suite.sample import SEED
 
 INTERRUPTED: Final = 2  # pytest's exit codes
 NO_TESTS: Final = 5
-BUDGET_LOOPS: Final = 700  # of the gate's CPU time: see tests/suite/cpu.py
+BUDGET_LOOPS: Final = 560  # of the gate's CPU time: see tests/suite/cpu.py
 FLOORS: Final = {"jobs": 100, "worker": 95}  # percent of lines and branches
 PYTHON: Final = (sys.executable, "-m")
 
