@@ -25,6 +25,8 @@ TICK: Final = re.compile(
 )
 # A shell in the background starts programs with SIGINT ignored, and then they cannot be interrupted.
 START: Final = "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp('sh', ['sh', 'scripts/bootstrap'])"
+# Python, as pip is: a shell may lose a SIGINT that comes while it starts a program.
+INSTALLING: Final = "import pathlib, time; pathlib.Path('started').touch(); time.sleep(600)"
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_a_failure_shows_the_last_lines_and_what_to_do(folder: Path) -> None:
 
 
 def test_an_interrupted_installation_is_not_taken_for_a_complete_one(folder: Path) -> None:
-    script = start(folder, "touch started; echo Traceback >&2; sleep 600")
+    script = start(folder, f'exec {sys.executable} -c "{INSTALLING}"')
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (folder / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
