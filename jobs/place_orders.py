@@ -14,8 +14,8 @@ from jobs.outbox import Event, record_events
 from jobs.transaction import Transaction, load_statements
 
 _ORDERS = load_statements("orders.sql")
-_MOVE_STOCK = load_statements("stock.sql")["move_stock"]
-_MOVE_BALANCES = load_statements("customers.sql")["move_balances"]
+_STOCK = load_statements("stock.sql")
+_CUSTOMERS = load_statements("customers.sql")
 
 LineRow = tuple[int, int, int]  # product, quantity, unit price in cents
 
@@ -44,8 +44,8 @@ async def place_orders(
     if placed:
         sold = [(order_id.hex, rows) for order_id, rows in lines.items()]
         await transaction.execute(_ORDERS["insert_order_lines"], {"lines": sold})
-        await transaction.execute(_MOVE_STOCK, {"moves": _stock_moves(order for order, _ in placed)})
-        await transaction.execute(_MOVE_BALANCES, {"moves": _balance_moves(placed)})
+        await transaction.execute(_STOCK["move_stock"], {"moves": _stock_moves(order for order, _ in placed)})
+        await transaction.execute(_CUSTOMERS["move_balances"], {"moves": _balance_moves(placed)})
     events = (_event(order, outcome, lines, traceparents.get(order.order_id)) for order, outcome in decided)
     await record_events(transaction, events)
     if staged:
@@ -54,10 +54,19 @@ async def place_orders(
 
 
 async def find_free(transaction: Transaction, orders: Sequence[PlaceOrder]) -> list[bool]:
-    """Of each order, whether nobody else holds one of its rows at this moment; a row that is not there counts as held."""
-    customers = await free_customers(transaction, (order.customer_id for order in orders))
-    products = await free_stock(transaction, chain.from_iterable(order.quantities for order in orders))
-    return [order.customer_id in customers and products.issuperset(order.quantities) for order in orders]
+    """Of each order, whether no other transaction holds one of its rows at this moment."""
+    customer_ids = sorted({order.customer_id for order in orders})
+    product_ids = sorted(set(chain.from_iterable(order.quantities for order in orders)))
+    free_ids = await free_customers(transaction, customer_ids)
+    free_products = await free_stock(transaction, product_ids)
+    # A row that is not there is held by nobody.
+    rows = await transaction.fetch(_CUSTOMERS["existing_customers"], {"customer_ids": customer_ids})
+    held_ids = {row["customer_id"] for row in rows} - free_ids
+    rows = await transaction.fetch(_STOCK["existing_stock"], {"product_ids": product_ids})
+    held_products = {row["product_id"] for row in rows} - free_products
+    return [
+        order.customer_id not in held_ids and held_products.isdisjoint(order.quantities) for order in orders
+    ]
 
 
 def _order_row(order: PlaceOrder, outcome: Placed | Rejected) -> tuple[Any, ...]:

@@ -17,3 +17,11 @@ SELECT customer_id, name, credit_limit_cents
          credit_limit_cents BIGINT UNSIGNED PATH '$.credit_limit_cents'
        )) AS listed
     ON DUPLICATE KEY UPDATE customer_id = customers.customer_id
+
+-- name: existing_customers
+-- Those of these ids that a customer has (a snapshot read).
+WITH existing AS (
+  SELECT customer_id FROM JSON_TABLE(%(customer_ids)s, '$[*]' COLUMNS (customer_id BIGINT UNSIGNED PATH '$')) AS ids
+)
+SELECT customers.customer_id
+  FROM existing STRAIGHT_JOIN customers FORCE INDEX (PRIMARY) ON customers.customer_id = existing.customer_id

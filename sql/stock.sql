@@ -60,3 +60,11 @@ SELECT UNHEX(restock_id), product_id, available, UTC_TIMESTAMP(6)
          available  INT UNSIGNED    PATH '$.available'
        )) AS listed
     ON DUPLICATE KEY UPDATE restock_id = restocks.restock_id
+
+-- name: existing_stock
+-- Those of these products that have a row (a snapshot read).
+WITH existing AS (
+  SELECT product_id FROM JSON_TABLE(%(product_ids)s, '$[*]' COLUMNS (product_id BIGINT UNSIGNED PATH '$')) AS ids
+)
+SELECT stock.product_id
+  FROM existing STRAIGHT_JOIN stock FORCE INDEX (PRIMARY) ON stock.product_id = existing.product_id

@@ -7,13 +7,14 @@ import asyncio
 import gc
 import sys
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, cast
 
 import structlog
 import uvloop
-from arq.worker import get_kwargs
+from arq.worker import create_worker
 from redis.exceptions import RedisError
 
 from worker import tracing
@@ -28,65 +29,74 @@ from worker.queue.connection import redis_settings as _redis_settings
 from worker.queue.connection import warn_of_eviction, what_is_wrong
 from worker.queue.dead_letters import DeadLetters
 from worker.queue.event_stream import EventStream
-from worker.queue.group_commit import MAX_BATCH, GroupCommit
+from worker.queue.group_commit import GroupCommit
 from worker.queue.intake import Intake
-from worker.queue.page_worker import PageWorker
-from worker.queue.patient_redis import PatientRedis
+from worker.queue.paged_redis import PagedRedis
+from worker.queue.placing import Placing
 from worker.queue.relay import Relay
+from worker.queue.room import MAX_JOBS
 from worker.queue.tasks import (
     DATABASE_KEY,
     DEAD_LETTERS_KEY,
     FUNCTIONS,
-    GROUP_COMMITS_KEY,
+    GROUP_COMMIT_KEY,
     JOB_SECONDS_KEY,
 )
-from worker.queue.vitals import Kind, Pulse, keep_deadlock
+from worker.queue.tested_arq import check_arq
+from worker.queue.turns import RedisTurns
+from worker.queue.vitals import Pulse, keep_deadlock
 from worker.settings import read_settings
 from worker.supervisor import stop_with_supervisor
 
 logger = structlog.get_logger()
 
 try:
+    check_arq()
     _settings = read_settings()
 except LockstepError as error:
     sys.exit(f"lockstep: {error}")
 
 _REDIS_ERRORS: Final = (RedisError, OSError)
-_GRACE_SECONDS: Final = 2  # a task ends itself this much before arq would end it, and its job, for good
+_NEVER: Final = timedelta(
+    weeks=1
+)  # arq would cancel a job after this, and a batch that has begun ends by itself
 
 functions = FUNCTIONS
 queue_name = _settings.queue_name
 redis_settings = _redis_settings(_settings.redis_url)  # of `arq --check`
-redis_pool = PatientRedis.at(_settings.redis_url, queue_name)
+redis_pool = PagedRedis.at(_settings.redis_url, queue_name)
 job_serializer = wire.serialize
 job_deserializer = wire.deserialize_job
 expires_extra_ms = wire.EXPIRES_MS
 
-max_jobs = _settings.max_jobs
+max_jobs = MAX_JOBS  # the pool claims fewer, if these are more than two seconds of work
 poll_delay = _settings.poll_seconds
-job_timeout = _settings.job_seconds + _GRACE_SECONDS  # a dead worker's jobs run again 10 s after this
+job_timeout = _NEVER
 job_completion_wait = _settings.stop_seconds
 keep_result = _settings.keep_outcome_seconds
 max_tries = 2**31  # tries are used up by outages, and an outage must never cost an order
 health_check_interval = 1
 log_results = False
 
-JOBS_BY_PAGE: Final = 2 * MAX_BATCH  # one is placed while the next gathers
 _OPEN_KEY: Final = "open"  # in arq's ctx: what on_shutdown ends
 
 
-async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = max_jobs) -> None:
+async def on_startup(ctx: dict[Any, Any]) -> None:
     """Open the database. A refusal or a missing table ends the worker; an outage does not."""
     set_up_logs(_settings.log_format, _settings.log_level)
-    logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections, max_jobs=max_jobs)
+    logger.info("started", queue=queue_name, mysql_connections=_settings.mysql_connections)
     ctx[_OPEN_KEY] = stack = AsyncExitStack()
     health = _show_what_is_asked_for(stack)
     ctx[JOB_SECONDS_KEY] = _settings.job_seconds
     database = Database(_settings, tell_deadlock=partial(keep_deadlock, ctx["redis"]))
     ctx[DATABASE_KEY] = await stack.enter_async_context(database)
-    ctx[GROUP_COMMITS_KEY] = group_commits = [
-        GroupCommit(database, batch_seconds=_settings.lock_wait_seconds) for _ in range(2)
-    ]
+    turns = RedisTurns(_settings.redis_url, queue_name)
+    ctx[GROUP_COMMIT_KEY] = group_commit = GroupCommit(
+        Placing(database, batch_seconds=_settings.lock_wait_seconds),
+        turns,
+        ctx["redis"].room.batch,
+        wait_seconds=_settings.job_seconds,
+    )
     ctx[DEAD_LETTERS_KEY] = dead_letters = DeadLetters(database, ctx["redis"])
     stream = EventStream(_settings.redis_url, _settings.events_stream, _settings.events_kept)
     relay = Relay(database, stream)
@@ -96,14 +106,15 @@ async def on_startup(ctx: dict[Any, Any], kind: Kind = "arq", max_jobs: int = ma
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
-    pulse = Pulse(ctx["redis"], database, kind, health)
+    pulse = Pulse(ctx["redis"], database, health)
     # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
         pulse.stop,
         stream.close,
         relay.stop,
         dead_letters.stop,
-        *(each.close for each in group_commits),
+        turns.close,
+        group_commit.close,
         intake.stop,
     ):
         stack.push_async_callback(end)
@@ -162,10 +173,8 @@ asyncio.set_event_loop(uvloop.new_event_loop())  # arq runs on the current loop
 
 
 def run(*, supervised: bool = False) -> None:
-    """What `lockstep worker` runs: the same with pages of jobs."""
-    settings: dict[str, Any] = get_kwargs(cast("Any", sys.modules[__name__]))
-    startup = partial(on_startup, kind="lockstep", max_jobs=JOBS_BY_PAGE)
-    worker = PageWorker(**{**settings, "max_jobs": JOBS_BY_PAGE, "on_startup": startup})
+    """What `lockstep worker` runs: `arq worker.main`."""
+    worker = create_worker(cast("Any", sys.modules[__name__]))
     if supervised:
         stop_with_supervisor(worker.loop)
     try:

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     """What a worker or a command needs to know. Times are in seconds.
 
     Each wait is shorter than the one around it, so that the inner one reports what happened:
-    lock wait < statement < transaction (with its retries) < job.
+    lock wait < statement < transaction (with its retries).
     """
 
     model_config = SettingsConfigDict(
@@ -54,18 +54,13 @@ class Settings(BaseSettings):
     )
 
     mysql_connections: int = Field(8, ge=1, le=1000, description="most connections of one worker")
-    max_jobs: int = Field(
-        32,
-        ge=1,
-        le=10_000,
-        description="most jobs that one `arq worker.main` runs at a time (`lockstep worker`: 600)",
-    )
-
     connection_seconds: float = Field(2.0, gt=0, description="longest wait for a connection")
     lock_wait_seconds: int = Field(2, ge=1, description="longest wait for a row lock")
     statement_seconds: float = Field(4.0, gt=0, description="longest wait for the answer to a statement")
     transaction_seconds: float = Field(5.0, gt=0, description="no new attempt of a transaction after this")
-    job_seconds: int = Field(6, ge=1, description="longest run of a job")
+    job_seconds: int = Field(
+        6, ge=1, description="longest wait of a job for its transaction; then it goes back to the queue"
+    )
 
     staged_again_seconds: int = Field(
         60, ge=1, description="when a staged order that has no outcome yet is enqueued again"
@@ -129,7 +124,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _waits_are_nested(self) -> Self:
-        waits = ("lock_wait_seconds", "statement_seconds", "transaction_seconds", "job_seconds")
+        waits = ("lock_wait_seconds", "statement_seconds", "transaction_seconds")
         for inner, outer in pairwise(waits):
             if getattr(self, inner) >= getattr(self, outer):
                 raise ValueError(f"{PREFIX}{inner.upper()} must be less than {PREFIX}{outer.upper()}")

@@ -42,6 +42,8 @@ READS: Final = {
     "lock_stock": {"stock"},
     "free_customers": {"customers"},
     "free_stock": {"stock"},
+    "existing_customers": {"customers"},
+    "existing_stock": {"stock"},
     "lock_order": {"orders"},
     "set_order_status": {"orders"},
     "known_orders": {"orders"},

@@ -5,6 +5,7 @@ The keys, their types and their meaning are arq's.
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 import structlog
 from arq.connections import ArqRedis
@@ -96,21 +97,26 @@ class Claimed(NamedTuple):
         return self.job_id.decode(errors="backslashreplace")
 
 
-async def claim(
-    redis: ArqRedis, queue: str, name: str, *, due_ms: int, jobs: int, size: int
-) -> list[Claimed]:
-    """At most so many jobs that are due, until their contents have so many bytes.
-
-    The same with the same `name`, which has to be a new one per claim: redis-py repeats a command whose answer is lost.
-    """
-    arguments = [name, due_ms, LEASE_SECONDS * 1000, KEEP_TRIES_SECONDS, jobs, size, _PAGE, *_PREFIXES]
+async def claim(redis: ArqRedis, queue: str, *, due_ms: int, jobs: int, size: int) -> list[Claimed]:
+    """At most so many jobs that are due, until their contents have so many bytes."""
+    name = uuid4().hex  # a new one per claim: redis-py repeats a command whose answer is lost
+    arguments: list[Any] = [
+        name,
+        due_ms,
+        LEASE_SECONDS * 1000,
+        KEEP_TRIES_SECONDS,
+        jobs,
+        size,
+        _PAGE,
+        *_PREFIXES,
+    ]
     rows = await redis.register_script(_CLAIM)([queue], arguments)
     return [_read(name, *row) for row in rows]
 
 
 async def renew(redis: ArqRedis, queue: str, jobs: Iterable[Claimed]) -> None:
     """Keep them for another lease."""
-    arguments = [LEASE_SECONDS * 1000, in_progress_key_prefix, *_named(jobs)]
+    arguments: list[Any] = [LEASE_SECONDS * 1000, in_progress_key_prefix, *_named(jobs)]
     await redis.register_script(_RENEW)([queue], arguments)
 
 

@@ -1,187 +1,250 @@
-"""Group commit: the orders that wait at this moment share one transaction.
+"""Group commit: the requests that wait at this moment share one transaction.
 
-There is no timer. While one transaction runs, the next batch gathers: an order alone starts at once, and of a
-thousand each few hundred cost one commit.
+There is no timer. While one transaction runs, or waits for its turn, the next batch gathers: a request alone starts at
+once, and of a thousand each few hundred cost one commit. What a batch does is given: nothing here knows orders.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
-from typing import Final
-from uuid import UUID
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
 
-from jobs.orders import PlaceOrder, PlaceOutcome
-from jobs.place_orders import find_free
 from worker import metrics, tracing
-from worker.database.retry import DatabaseError, Kind
-from worker.database.transactions import Database
-from worker.queue import wire
-from worker.queue.idempotency import place_once
+from worker.database.retry import LOCK_WAIT_TIMEOUT, DatabaseError, Kind
+from worker.queue.batch_size import BatchSize
+from worker.queue.turns import Turns
 
 logger = structlog.get_logger()
 
-IN_FLIGHT: Final = 1  # batches at a time: two would share the orders, and wait for each other's rows
-MAX_BATCH: Final = (
-    300  # orders, which take some 50 ms: more gain little, and keep their rows locked for longer
-)
-# Orders, and their lines, of one job in a batch: a big job leaves room for the small ones.
+# Requests, and their weight, of one job in a batch: a big job leaves room for the small ones.
 MAX_SHARE: Final = 100
-MAX_SHARE_LINES: Final = wire.MAX_BATCH_LINES // 5
+SHARES: Final = 5  # of the weight of a batch
 
-Results = list[PlaceOutcome | Exception]
-Traceparents = Mapping[UUID, str]
+Request = TypeVar("Request")
+Outcome = TypeVar("Outcome")
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
+Answered_co = TypeVar("Answered_co", covariant=True)
+Traceparents = Mapping[Any, str]  # by the keys of requests
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Share:
-    """Orders of one job that go into the same batch; their results, when somebody still waits for them."""
+class Batched(Protocol[Asked_contra, Answered_co]):
+    """What a batch does with its requests."""
 
-    orders: Sequence[PlaceOrder]
-    lines: int
-    results: asyncio.Future[Results]
-    traceparent: str | None
+    most_weight: int  # of a batch
 
-    def answer(self, results: Results) -> None:
+    def key(self, request: Asked_contra) -> Hashable:
+        """By which a request and its traceparent belong together."""
+        ...
+
+    def weight(self, request: Asked_contra) -> int:
+        """What it adds to a statement, as its lines."""
+        ...
+
+    async def run(
+        self, requests: Sequence[Asked_contra], traceparents: Traceparents
+    ) -> Sequence[Answered_co]:
+        """All of them in one transaction: an outcome per request, in their order. Raises DatabaseError."""
+        ...
+
+    async def find_free(self, requests: Sequence[Asked_contra]) -> Sequence[bool]:
+        """Of each, whether no other transaction holds one of its rows now. Raises DatabaseError."""
+        ...
+
+
+class OverdueError(Exception):
+    """A request was in no batch within the time that it may wait for one."""
+
+
+@dataclass(slots=True, eq=False)
+class _Share(Generic[Request, Outcome]):
+    """Requests of one job that go into the same batch, and their results, which its job may no longer wait for."""
+
+    asked: "Sequence[tuple[Request, str | None]]"  # with their traceparents
+    weight: int
+    since: float
+    results: "asyncio.Future[list[Outcome | Exception]]"
+    has_begun: bool = False
+
+    def answer(self, results: "list[Outcome | Exception]") -> None:
         if not self.results.done():
             self.results.set_result(results)
 
 
-class GroupCommit:
-    """Places the orders of concurrent jobs together."""
+class GroupCommit(Generic[Request, Outcome]):
+    """Runs the requests of concurrent jobs together."""
 
-    def __init__(self, database: Database, *, batch_seconds: float) -> None:
-        """`batch_seconds`: a transaction, behind which others wait, makes no new attempt after these."""
-        self._database = database
-        self._batch_seconds = batch_seconds
-        self._waiting: list[_Share] = []
-        self._in_flight = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, work: Batched[Request, Outcome], turns: Turns, size: BatchSize, *, wait_seconds: float
+    ) -> None:
+        """`wait_seconds`: a request that is in no batch after these is given up."""
+        self._work = work
+        self._turns = turns
+        self._size = size
+        self._wait_seconds = wait_seconds
+        # First tries, and later ones. What has failed before may fail again, and must not do so to others.
+        self._lanes: list[list[_Share[Request, Outcome]]] = [[], []]
+        self._lane = 0
+        self._is_held_up = False
+        self._working: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def place_each(self, orders: Sequence[PlaceOrder]) -> Results:
-        """One outcome an order, or what went wrong with it, in the order of the arguments.
+    async def run_each(
+        self, requests: Sequence[Request], traceparents: Sequence[str | None], *, again: bool = False
+    ) -> list[Outcome | Exception]:
+        """An outcome per request, or what went wrong with it, in the order of the arguments.
 
-        The caller may be cancelled: its orders that are in no transaction yet are left out, and nobody else notices.
+        A caller that is cancelled before any of its requests is in a batch leaves no trace. After that it gets its
+        results all the same.
         """
         loop = asyncio.get_running_loop()
-        traceparent = tracing.current()
-        shares = [_Share(*page, loop.create_future(), traceparent) for page in _pages(orders)]
-        self._waiting += shares
-        # After all that come in this moment. A batch is in the context of none of those that it serves.
-        loop.call_soon(self._start, context=Context())
-        pages = await asyncio.gather(*(share.results for share in shares))
-        return [*chain.from_iterable(pages)]
-
-    async def place(self, orders: Sequence[PlaceOrder]) -> list[PlaceOutcome]:
-        """The same, but raises what one of these orders raises also by itself (the others are placed), or an outage."""
-        return _outcomes(await self.place_each(orders))
-
-    async def close(self) -> None:
-        """Wait for the batches that run."""
-        await asyncio.gather(*self._tasks)
-
-    def _start(self) -> None:
-        while self._in_flight < IN_FLIGHT and (batch := self._next_batch()):
-            self._in_flight += 1
-            task = asyncio.create_task(self._run(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def _next_batch(self) -> list[_Share]:
-        """The oldest share, so that none is passed over for ever, and the smallest of the others that have room."""
-        waiting = [share for share in self._waiting if not share.results.done()]
-        others = sorted(waiting[1:], key=lambda share: len(share.orders))
-        batch: list[_Share] = []
-        orders = lines = 0
-        for share in waiting[:1] + others:
-            orders, lines = orders + len(share.orders), lines + share.lines
-            if batch and (orders > MAX_BATCH or lines > wire.MAX_BATCH_LINES):
-                break
-            batch.append(share)
-        taken = set(batch)
-        self._waiting = [share for share in waiting if share not in taken]
-        return batch
-
-    async def _run(self, batch: Sequence[_Share]) -> None:
-        orders = [order for share in batch for order in share.orders]
-        metrics.BATCH_ORDERS.observe(len(orders))
-        traceparents = {
-            order.order_id: share.traceparent
-            for share in batch
-            if share.traceparent
-            for order in share.orders
-        }
-        links = dict.fromkeys(traceparents.values())
-        with tracing.span("group commit", "INTERNAL", links=links, orders=len(orders)):
-            results = iter(await self._place(orders, traceparents))
-        for share in batch:
-            share.answer(list(islice(results, len(share.orders))))
-        self._in_flight -= 1
-        self._start()
-
-    async def _place(self, orders: Sequence[PlaceOrder], traceparents: Traceparents) -> Results:
-        """Together, if they can be: else without those that cannot."""
+        pages = self._pages(zip(requests, traceparents, strict=True))
+        shares = [_Share(*page, loop.time(), loop.create_future()) for page in pages]
+        if not shares:
+            return []
+        self._lanes[again] += shares
+        if self._working is None or self._working.done():  # in the context of none of those that it serves
+            self._working = loop.create_task(self._work_off(), context=Context())
+        if self._timer is None:
+            self._timer = loop.call_later(self._wait_seconds, self._give_up)
         try:
-            placed = place_once(
-                self._database,
-                orders,
-                job=wire.PLACE_ORDERS,
-                attempts_seconds=self._batch_seconds,
-                traceparents=traceparents,
-            )
-            return [*await placed]
-        except Exception as error:  # noqa: BLE001  # it is raised to the jobs whose orders it concerns
-            kind = error.kind if isinstance(error, DatabaseError) else Kind.BUG
-            if len(orders) == 1 or kind is Kind.OUTAGE:
-                return [error] * len(orders)
-            logger.warning("batch fails", orders=len(orders), error=f"{type(error).__name__}: {error}")
-            if kind is Kind.CONFLICT:
-                return await self._place_free(orders, traceparents, error)
-            half = len(orders) // 2
-            return [
-                *await self._place(orders[:half], traceparents),
-                *await self._place(orders[half:], traceparents),
-            ]
+            return [*chain.from_iterable([await asyncio.shield(share.results) for share in shares])]
+        except asyncio.CancelledError:
+            if any(share.has_begun for share in shares):
+                return [*chain.from_iterable([await share.results for share in shares])]
+            for share in shares:
+                share.results.cancel()
+            raise
 
-    async def _place_free(
-        self, orders: Sequence[PlaceOrder], traceparents: Traceparents, conflict: Exception
-    ) -> Results:
-        """Only those for which nobody holds a row: the others are for a later try."""
-        try:
-            free = await self._database.transact(
-                partial(find_free, orders=orders), job="find_free", attempts_seconds=self._batch_seconds
-            )
-        except DatabaseError as error:
-            return [error] * len(orders)
-        if all(free):  # it is no row of theirs, or it is free by now
-            return [conflict] * len(orders)
-        free_orders = [order for order, is_free in zip(orders, free, strict=True) if is_free]
-        placed = iter(await self._place(free_orders, traceparents))
-        return [next(placed) if is_free else conflict for is_free in free]
-
-
-def _outcomes(results: Results) -> list[PlaceOutcome]:
-    outcomes = []
-    for result in results:
+    async def run(self, request: Request, *, again: bool = False) -> Outcome:
+        """The same of one request, in the trace of the caller; raises what went wrong."""
+        (result,) = await self.run_each([request], [tracing.current()], again=again)
         if isinstance(result, Exception):
             raise result
-        outcomes.append(result)
-    return outcomes
+        return result
 
+    async def close(self) -> None:
+        """Wait for the batch that runs, and for what waits behind it."""
+        if self._timer:
+            self._timer.cancel()
+        if self._working:
+            await self._working
 
-def _pages(orders: Sequence[PlaceOrder]) -> Iterator[tuple[list[PlaceOrder], int]]:
-    """Shares of a job, and how many lines each has."""
-    page: list[PlaceOrder] = []
-    lines = 0
-    for order in orders:
-        if page and (len(page) == MAX_SHARE or lines + len(order.lines) > MAX_SHARE_LINES):
-            yield page, lines
-            page, lines = [], 0
-        page.append(order)
-        lines += len(order.lines)
-    if page:
-        yield page, lines
+    async def _work_off(self) -> None:
+        while any(self._lanes):
+            async with self._turns.turn():
+                lane = self._next_lane()
+                if batch := self._next_batch(lane):
+                    await self._run(batch, is_doubtful=bool(lane))
+
+    def _next_lane(self) -> int:
+        """By turns, if requests wait in both."""
+        self._lanes = [[share for share in lane if not share.results.done()] for lane in self._lanes]
+        self._lane = int(bool(self._lanes[1]) and not (self._lanes[0] and self._lane))
+        return self._lane
+
+    def _next_batch(self, number: int) -> list[_Share[Request, Outcome]]:
+        """The oldest share, so that none is passed over for ever, and the smallest of the others that have room."""
+        lane = self._lanes[number]
+        others = sorted(lane[1:], key=lambda share: len(share.asked))
+        batch: list[_Share[Request, Outcome]] = []
+        requests = weight = 0
+        for share in lane[:1] + others:
+            requests, weight = requests + len(share.asked), weight + share.weight
+            if batch and (requests > self._size.now or weight > self._work.most_weight):
+                break
+            batch.append(share)
+        for share in batch:
+            share.has_begun = True
+        self._lanes[number] = [share for share in lane if not share.has_begun]
+        return batch
+
+    def _give_up(self) -> None:
+        """What has waited for too long; the timer is for the next."""
+        loop = asyncio.get_running_loop()
+        too_old = loop.time() - self._wait_seconds
+        for lane in self._lanes:
+            for share in lane:
+                if share.since <= too_old:
+                    waited = OverdueError(f"it was in no batch within {self._wait_seconds} s")
+                    share.answer([waited] * len(share.asked))
+        left = [share.since for lane in self._lanes for share in lane if not share.results.done()]
+        self._timer = loop.call_at(min(left) + self._wait_seconds, self._give_up) if left else None
+
+    async def _run(self, batch: Sequence[_Share[Request, Outcome]], *, is_doubtful: bool) -> None:
+        requests = [request for share in batch for request, _ in share.asked]
+        metrics.BATCH_ORDERS.observe(len(requests))
+        asked = chain.from_iterable(share.asked for share in batch)
+        traceparents = {self._work.key(request): traceparent for request, traceparent in asked if traceparent}
+        links = dict.fromkeys(traceparents.values())
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        with tracing.span("group commit", "INTERNAL", links=links, orders=len(requests)):
+            if is_doubtful or self._is_held_up:
+                results = await self._run_free(requests, traceparents)
+            else:
+                results = await self._run_all(requests, traceparents)
+        self._size.took(len(requests), clock() - began)
+        each = iter(results)
+        for share in batch:
+            share.answer(list(islice(each, len(share.asked))))
+
+    async def _run_all(
+        self, requests: Sequence[Request], traceparents: Traceparents
+    ) -> list[Outcome | Exception]:
+        """Together, if they can be: else without those that cannot."""
+        try:
+            return [*await self._work.run(requests, traceparents)]
+        except Exception as error:  # noqa: BLE001  # it is raised to the jobs whose requests it concerns
+            kind = error.kind if isinstance(error, DatabaseError) else Kind.BUG
+            if isinstance(error, DatabaseError) and error.code == LOCK_WAIT_TIMEOUT:
+                self._size.shrink()
+                self._is_held_up = True
+            if len(requests) == 1 or kind is Kind.OUTAGE:
+                return [error] * len(requests)
+            logger.warning("batch fails", orders=len(requests), error=f"{type(error).__name__}: {error}")
+            if kind is Kind.CONFLICT:
+                return await self._run_free(requests, traceparents, error)
+            half = len(requests) // 2
+            return [
+                *await self._run_all(requests[:half], traceparents),
+                *await self._run_all(requests[half:], traceparents),
+            ]
+
+    async def _run_free(
+        self, requests: Sequence[Request], traceparents: Traceparents, conflict: Exception | None = None
+    ) -> list[Outcome | Exception]:
+        """Only those for which no other transaction holds a row: the others are for a later try."""
+        try:
+            free = await self._work.find_free(requests)
+        except DatabaseError as error:
+            return [error] * len(requests)
+        if all(free):  # what was in the way is no row of theirs, or it is free by now
+            self._is_held_up = False
+            return [conflict] * len(requests) if conflict else await self._run_all(requests, traceparents)
+        held = conflict or DatabaseError(
+            "find_free", TimeoutError("another transaction holds a row of it"), Kind.CONFLICT
+        )
+        free_requests = [request for request, is_free in zip(requests, free, strict=True) if is_free]
+        results = iter(await self._run_all(free_requests, traceparents) if free_requests else [])
+        return [next(results) if is_free else held for is_free in free]
+
+    def _pages(
+        self, asked: Iterable[tuple[Request, str | None]]
+    ) -> Iterator[tuple[list[tuple[Request, str | None]], int]]:
+        """Shares of a job, and the weight of each."""
+        page: list[tuple[Request, str | None]] = []
+        total = 0
+        most, most_weight = min(MAX_SHARE, self._size.now), self._work.most_weight // SHARES
+        for each in asked:
+            weight = self._work.weight(each[0])
+            if page and (len(page) == most or total + weight > most_weight):
+                yield page, total
+                page, total = [], 0
+            page.append(each)
+            total += weight
+        if page:
+            yield page, total

@@ -7,7 +7,6 @@ loop stays as it is: the pool knows the commands that it sends (worker/queue/tes
 import asyncio
 from contextlib import suppress
 from typing import Any, Final, cast
-from uuid import uuid4
 
 import structlog
 from arq.connections import ArqRedis
@@ -127,9 +126,7 @@ class PagedRedis(ArqRedis):
     async def _claim(self, due_ms: int, most: int) -> None:
         """If the worker is to end meanwhile, they are left to others."""
         jobs, size = min(most, self.room.jobs), self.room.bytes
-        claiming = asyncio.ensure_future(
-            claim(self, self._queue, uuid4().hex, due_ms=due_ms, jobs=jobs, size=size)
-        )
+        claiming = asyncio.ensure_future(claim(self, self._queue, due_ms=due_ms, jobs=jobs, size=size))
         try:
             claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:

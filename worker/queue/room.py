@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-MAX_JOBS: Final = 600  # one batch is placed while the next gathers
+from worker.queue.batch_size import MOST, BatchSize
+
+MAX_JOBS: Final = 2 * MOST  # one batch is placed while the next gathers
 MAX_BYTES: Final = 300 * 1024  # of the claimed jobs: some 600 orders of ten lines, single or in bulk jobs
 AHEAD_SECONDS: Final = 2.0  # of work that is claimed at most
 MEASURE_SECONDS: Final = 0.5  # of work, after which the rate is known again
@@ -21,7 +23,7 @@ class Room:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.least_jobs = MAX_JOBS  # a batch: there is always room for one
+        self.batch = BatchSize()  # there is always room for one
         self._most_jobs, self._most_bytes = MAX_JOBS, MAX_BYTES
         self._held_jobs = self._held_bytes = 0
         self._done_jobs = self._done_bytes = 0
@@ -31,12 +33,12 @@ class Room:
     @property
     def jobs(self) -> int:
         """How many more jobs may be claimed."""
-        return max(self._most_jobs, self.least_jobs) - self._held_jobs
+        return max(self._most_jobs, self.batch.now) - self._held_jobs
 
     @property
     def bytes(self) -> int:
         """How large these may be together; the last one may be larger."""
-        return max(self._most_bytes, MAX_BYTES * self.least_jobs // MAX_JOBS) - self._held_bytes
+        return max(self._most_bytes, MAX_BYTES * self.batch.now // MAX_JOBS) - self._held_bytes
 
     def take(self, size: int) -> None:
         """A job of so many bytes was claimed."""

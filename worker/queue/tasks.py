@@ -4,14 +4,13 @@ import asyncio
 import random
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from itertools import chain
 from typing import Any, Final, TypeVar
 
 import structlog
-from arq.worker import Function, Retry, func
+from arq.worker import Function, Retry, RetryJob, func
 from pydantic import BaseModel, ValidationError
 
 from jobs.cancel_order import Taken, cancel_order, read_taken
@@ -23,6 +22,7 @@ from jobs.orders import (
     Invalid,
     Outcome,
     PlaceOrder,
+    PlaceOutcome,
     Restock,
     ShipOrder,
 )
@@ -33,30 +33,30 @@ from worker.database.transactions import Database
 from worker.errors import sentence
 from worker.queue import wire
 from worker.queue.dead_letters import A_BUG, dead_letter
-from worker.queue.group_commit import GroupCommit, Results
+from worker.queue.group_commit import GroupCommit, OverdueError
 from worker.queue.idempotency import restock_once
 
 logger = structlog.get_logger()
 
 DATABASE_KEY: Final = "database"  # in arq's ctx
-GROUP_COMMITS_KEY: Final = "group_commits"  # of first tries, and of later ones
+GROUP_COMMIT_KEY: Final = "group_commit"
 DEAD_LETTERS_KEY: Final = "dead_letters"
 JOB_SECONDS_KEY: Final = "job_seconds"
 OUTAGE_DEFER_SECONDS: Final = 3.0  # the longest: orders go on soon after the server is back
 Context = dict[Any, Any]
+Orders = GroupCommit[PlaceOrder, PlaceOutcome]
 Asked = TypeVar("Asked", bound=BaseModel)
-Run = Callable[[Context, Asked], Awaitable[Outcome]]
+Result = TypeVar("Result")
+Run = Callable[[Context, Asked], Coroutine[Any, Any, Outcome]]
 
 
-def _group_commit(ctx: Context) -> GroupCommit:
-    group_commits: tuple[GroupCommit, GroupCommit] = ctx[GROUP_COMMITS_KEY]
-    # What has failed before may fail again, or wait for a row that somebody holds: it must not do so to others.
-    return group_commits[ctx["job_try"] > 1]
+def _is_again(ctx: Context) -> bool:
+    return bool(ctx["job_try"] > 1)
 
 
 async def _place_order(ctx: Context, order: PlaceOrder) -> Outcome:
-    (outcome,) = await _group_commit(ctx).place([order])
-    return outcome
+    group_commit: Orders = ctx[GROUP_COMMIT_KEY]
+    return await group_commit.run(order, again=_is_again(ctx))
 
 
 async def _place_all(
@@ -78,17 +78,14 @@ async def _place_all(
 
 async def _place_traced(
     ctx: Context, orders: list[PlaceOrder], traceparents: Sequence[str | None]
-) -> Results:
-    """Together; in a span for each order where each comes from a trace of its own, since they share a job by chance."""
-
-    async def place(part: list[PlaceOrder], traceparent: str | None) -> Results:
-        with _span(ctx, wire.PLACE_ORDERS, traceparent):
-            return await _group_commit(ctx).place_each(part)
-
-    if len(set(traceparents)) == 1:
-        return await place(orders, traceparents[0])
-    parts = zip(orders, traceparents, strict=True)
-    return [*chain.from_iterable(await asyncio.gather(*(place([order], one) for order, one in parts)))]
+) -> list[PlaceOutcome | Exception]:
+    """Together, in one span; in a span per order if each comes from a trace of its own, since they share a job by chance."""
+    group_commit: Orders = ctx[GROUP_COMMIT_KEY]
+    spans = traceparents[:1] if len(set(traceparents)) == 1 else traceparents
+    with ExitStack() as stack:
+        own: list[str | None] = [stack.enter_context(_span(ctx, wire.PLACE_ORDERS, one)) for one in spans]
+        own *= len(orders) // max(1, len(own))
+        return await group_commit.run_each(orders, own, again=_is_again(ctx))
 
 
 def _one_of_many(run: Run[Asked]) -> Run[Asked]:
@@ -96,10 +93,26 @@ def _one_of_many(run: Run[Asked]) -> Run[Asked]:
 
     async def run_in_turn(ctx: Context, request: Asked) -> Outcome:
         database: Database = ctx[DATABASE_KEY]
-        async with database.one_of_many:
-            return await run(ctx, request)
+        try:
+            async with asyncio.timeout(ctx[JOB_SECONDS_KEY]):
+                await database.one_of_many.acquire()
+        except TimeoutError:
+            raise OverdueError(f"it had no connection within {ctx[JOB_SECONDS_KEY]} s") from None
+        try:
+            return await _to_its_end(run(ctx, request))
+        finally:
+            database.one_of_many.release()
 
     return run_in_turn
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """What it returns, although the caller is cancelled meanwhile: it may have been committed."""
+    running = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        return await running
 
 
 @_one_of_many
@@ -193,19 +206,21 @@ FUNCTIONS: Final = [
 ]
 
 
-Result = TypeVar("Result")
-
-
 async def _lose_nothing(ctx: Context, job: str, work: Awaitable[Result]) -> Result:
     """Turn every failure into another try: arq would take any other exception for the end of the job.
 
-    The time is bounded inside arq's own limit, which would end the job, too; after a pause of the whole process
-    both have passed, and what comes out is the cancellation of the one by the other.
+    A job that has not begun goes back to the queue as it was, for any worker.
     """
     try:
-        async with asyncio.timeout(ctx[JOB_SECONDS_KEY]):
-            return await work
-    except (Exception, asyncio.CancelledError) as error:
+        return await work
+    except asyncio.CancelledError:  # the worker stops, or arq aborts the job
+        ctx["redis"].give_back(ctx["job_id"])
+        raise
+    except OverdueError as error:
+        ctx["redis"].give_back(ctx["job_id"])
+        logger.info("given back", job=job, job_id=ctx["job_id"], reason=str(error))
+        raise RetryJob from error
+    except Exception as error:
         metrics.DEFERRED.labels(job).inc()
         seconds = _defer_seconds(ctx["job_try"])
         logger.warning(
@@ -239,10 +254,10 @@ def _is_transient(error: BaseException) -> bool:
     """No fault of the job."""
     if isinstance(error, DatabaseError):
         return error.is_transient
-    return isinstance(error, (TimeoutError, asyncio.CancelledError))
+    return isinstance(error, OverdueError)
 
 
-def _span(ctx: Context, task: str, traceparent: str | None) -> AbstractContextManager[object]:
+def _span(ctx: Context, task: str, traceparent: str | None) -> AbstractContextManager[str | None]:
     about = {"job_id": ctx["job_id"], "job_try": ctx["job_try"]}
     return tracing.span(f"process {task}", "CONSUMER", parent=traceparent, **about)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from socket import gethostname
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 from arq.connections import ArqRedis
@@ -36,8 +36,6 @@ FORGET_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 1.0
 KEEP_DEADLOCK_SECONDS: Final = 24 * 3600
 
-Kind = Literal["arq", "lockstep"]
-
 
 class _Read(BaseModel):
     model_config = ConfigDict(frozen=True)  # fields that another version adds are passed over
@@ -55,7 +53,6 @@ class Vitals(_Read):
     """What one worker has counted since it started. Times are Unix times by the clock of Redis."""
 
     id: str  # host:pid:start
-    kind: Kind
     host: str
     pid: int
     started_at: float
@@ -94,7 +91,7 @@ class KeptDeadlock(_Read):
 class Pulse:
     """Tells what this process has counted, and notes who answers, until it is stopped; no outage ends it."""
 
-    def __init__(self, redis: ArqRedis, database: Database, kind: Kind, health: Health) -> None:
+    def __init__(self, redis: ArqRedis, database: Database, health: Health) -> None:
         self._redis = redis
         self._look = Look(database)
         self._health = health
@@ -102,7 +99,7 @@ class Pulse:
         self._workers = self._queue + WORKERS_SUFFIX
         host, pid, started_at = gethostname(), os.getpid(), time.time()
         self._about: dict[str, Any] = {
-            "id": f"{host}:{pid}:{started_at:.0f}", "kind": kind, "host": host, "pid": pid,
+            "id": f"{host}:{pid}:{started_at:.0f}", "host": host, "pid": pid,
             "started_at": started_at,
         }  # fmt: skip
         self._letters_in_database = 0

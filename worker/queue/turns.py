@@ -1,0 +1,139 @@
+"""Turns of batches: of all workers of a queue, one at a time places orders.
+
+Batches want the same popular rows. Without turns they wait for each other inside of InnoDB, with their locks and their
+connections, and the more workers there are the longer. With them a batch waits in Redis, holds nothing, and gathers.
+
+Turns are for speed only: a batch that cannot have one runs without it, and row locks keep it correct.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+import structlog
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from worker.queue.connection import connection_pool
+from worker.queue.wire import QUEUE_ERRORS
+
+logger = structlog.get_logger()
+
+TURN_SECONDS: Final = 3.0  # of a holder that Redis cannot tell from a living one, as behind a dead network
+LOOK_SECONDS: Final = 0.3  # how often those who wait see whether the holder lives
+ANSWER_SECONDS: Final = 1.0  # no batch waits longer for Redis itself
+REST_SECONDS: Final = 1.0  # after a failure no batch even asks
+_REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
+
+# Each worker listens on a channel named after it for as long as it lives: Redis knows at once when it has died.
+# Whose turn it is, is a key that expires; who waits, a list. Gives it to the first of the list that listens.
+_NEXT: Final = """
+local turn, waiting, turn_ms = KEYS[1], KEYS[2], ARGV[2]
+local function give()
+  while true do
+    local worker = redis.call('LPOP', waiting)
+    if not worker then return end
+    if redis.call('PUBLISH', turn .. ':' .. worker, '') > 0 then
+      redis.call('SET', turn, worker, 'PX', turn_ms)
+      return
+    end
+  end
+end
+"""
+# 1: it is this worker's turn. Else it is among those who wait.
+_ASK: Final = f"""{_NEXT}
+local worker = ARGV[1]
+local holder = redis.call('GET', turn)
+if holder == worker then
+  redis.call('PEXPIRE', turn, turn_ms)
+  return 1
+end
+local is_listed = false
+for _, other in ipairs(redis.call('LRANGE', waiting, 0, -1)) do is_listed = is_listed or other == worker end
+if not is_listed then redis.call('RPUSH', waiting, worker) end
+redis.call('EXPIRE', waiting, 60)
+if not holder or redis.call('PUBSUB', 'NUMSUB', turn .. ':' .. holder)[2] == 0 then
+  redis.call('DEL', turn)
+  give()
+end
+return redis.call('GET', turn) == worker and 1 or 0
+"""
+_PASS_ON: Final = f"""{_NEXT}
+local worker = ARGV[1]
+redis.call('LREM', waiting, 0, worker)
+if redis.call('GET', turn) == worker then
+  redis.call('DEL', turn)
+  give()
+end
+"""
+
+
+class Turns(Protocol):
+    """What batches wait for."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for it, and have it during the block."""
+        ...
+
+
+class RedisTurns:
+    """The turns of one worker."""
+
+    def __init__(self, url: str, queue_name: str) -> None:
+        """Connects when it is first used."""
+        self._redis = Redis(connection_pool=connection_pool(url, retries=0))
+        self._redis.auto_close_connection_pool = True
+        self._worker = uuid4().hex
+        self._turn = f"{queue_name}:turn"
+        self._ask = self._redis.register_script(_ASK)
+        self._pass_on = self._redis.register_script(_PASS_ON)
+        self._channel = self._redis.pubsub(ignore_subscribe_messages=True)
+        self._passing: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for it, and have it during the block; at once if Redis does not answer."""
+        if self._passing:
+            await self._passing
+        await self._unless_redis_is_down(self._wait)
+        try:
+            yield
+        finally:  # in the background: the next worker waits for it, and no job of this one
+            self._passing = asyncio.create_task(self._unless_redis_is_down(self._leave))
+
+    async def close(self) -> None:
+        """Pass the turn on, and close the connections."""
+        if self._passing:
+            await self._passing
+        with suppress(*_REDIS_ERRORS):
+            await self._channel.aclose()  # type: ignore[no-untyped-call]  # redis-py's own
+        await self._redis.aclose()
+
+    async def _wait(self) -> None:
+        if not self._channel.subscribed:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._channel.subscribe(f"{self._turn}:{self._worker}")
+                await self._channel.get_message(timeout=ANSWER_SECONDS)  # that it is subscribed
+        while not await self._run(self._ask):
+            await self._channel.get_message(timeout=LOOK_SECONDS)
+
+    async def _leave(self) -> None:
+        await self._run(self._pass_on)
+
+    async def _run(self, script: AsyncScript) -> Any:  # noqa: ANN401  # as Redis answers
+        arguments: list[str | int] = [self._worker, int(TURN_SECONDS * 1000)]
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await script([self._turn, f"{self._turn}:waiting"], arguments)
+
+    async def _unless_redis_is_down(self, work: Callable[[], Awaitable[None]]) -> None:
+        clock = asyncio.get_running_loop().time
+        if clock() < self._rests_until:
+            return
+        try:
+            await work()
+        except _REDIS_ERRORS as error:
+            self._rests_until = clock() + REST_SECONDS
+            logger.warning("batches run without turns", error=f"{type(error).__name__}: {error}")
