@@ -3,7 +3,9 @@
 The keys, their types and their meaning are arq's.
 """
 
+import os
 from collections.abc import Iterable, Sequence
+from socket import gethostname
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -99,7 +101,8 @@ class Claimed(NamedTuple):
 
 async def claim(redis: ArqRedis, queue: str, *, due_ms: int, jobs: int, size: int) -> list[Claimed]:
     """At most so many jobs that are due, until their contents have so many bytes."""
-    name = uuid4().hex  # a new one per claim: redis-py repeats a command whose answer is lost
+    # A new one per claim: redis-py repeats a command whose answer is lost.
+    name = f"{gethostname()}:{os.getpid()}:{uuid4().hex}"
     arguments: list[Any] = [
         name,
         due_ms,
@@ -124,6 +127,18 @@ async def give_back(redis: ArqRedis, jobs: Sequence[Claimed]) -> None:
     """Leave them to other workers, their tries not counted."""
     if jobs:
         await redis.register_script(_GIVE_BACK)([], [in_progress_key_prefix, retry_key_prefix, *_named(jobs)])
+
+
+async def claimed_by(redis: ArqRedis, pid: int) -> set[str]:
+    """Ids of the jobs that a worker on this machine has claimed. Looks through all keys: not for a busy server."""
+    marks = [key async for key in redis.scan_iter(in_progress_key_prefix + "*")]
+    claims = await redis.mget(marks) if marks else []
+    own = f"{gethostname()}:{pid}:".encode()
+    return {
+        mark.decode().removeprefix(in_progress_key_prefix)
+        for mark, name in zip(marks, claims, strict=True)
+        if name and name.startswith(own)
+    }
 
 
 def _named(jobs: Iterable[Claimed]) -> list[Any]:

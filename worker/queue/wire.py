@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgpack
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix, result_key_prefix, retry_key_prefix
+from arq.constants import job_key_prefix, result_key_prefix
 from arq.jobs import serialize_job, serialize_result
 from arq.utils import timestamp_ms
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -282,10 +282,3 @@ async def read_timings(redis: ArqRedis, job_ids: Sequence[str]) -> list[Timing]:
     results = await redis.mget([result_key_prefix + job_id for job_id in job_ids])
     kept = (deserialize(result) for result in results if result is not None)
     return [Timing(job["et"], job["st"], job["ft"], job["t"]) for job in kept]
-
-
-async def jobs_in_a_try(redis: ArqRedis) -> set[str]:
-    """Ids of the jobs that a worker has begun, or will try again. Looks through all keys: not for a busy server."""
-    return {
-        key.decode().removeprefix(retry_key_prefix) async for key in redis.scan_iter(retry_key_prefix + "*")
-    }
