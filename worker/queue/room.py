@@ -24,7 +24,7 @@ class Room:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.batch = BatchSize()  # there is always room for one
-        self._most_jobs, self._most_bytes = MAX_JOBS, MAX_BYTES
+        self._most_jobs = self._most_bytes = 0  # nothing is known yet: a batch
         self._held_jobs = self._held_bytes = 0
         self._done_jobs = self._done_bytes = 0
         self._busy_seconds = self._busy_since = 0.0

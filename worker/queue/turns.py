@@ -1,7 +1,7 @@
-"""Turns of batches: of all workers of a queue, one at a time places orders.
+"""Turns of batches: of all workers of a queue, one at a time runs a batch.
 
 Batches want the same popular rows. Without turns they wait for each other inside of InnoDB, with their locks and their
-connections, and the more workers there are the longer. With them a batch waits in Redis, holds nothing, and gathers.
+connections, and the more workers there are, the longer. With them a batch waits here, holds nothing, and gathers.
 
 Turns are for speed only: a batch that cannot have one runs without it, and row locks keep it correct.
 """
@@ -21,22 +21,24 @@ from worker.queue.wire import QUEUE_ERRORS
 
 logger = structlog.get_logger()
 
-TURN_SECONDS: Final = 3.0  # of a holder that Redis cannot tell from a living one, as behind a dead network
-LOOK_SECONDS: Final = 0.3  # how often those who wait see whether the holder lives
+TURN_SECONDS: Final = (
+    1.0  # then it is the next one's, as if this worker had died: a batch that is starved lets others in
+)
+LOOK_SECONDS: Final = 0.3  # how often those who wait see whether a turn has run out
 ANSWER_SECONDS: Final = 1.0  # no batch waits longer for Redis itself
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
 
-# Each worker listens on a channel named after it for as long as it lives: Redis knows at once when it has died.
-# Whose turn it is, is a key that expires; who waits, a list. Gives it to the first of the list that listens.
+# Whose turn it is, is a key that expires; who waits, a list. Each worker listens on a channel of its own: the next turn is
+# given to the first of the list that listens, so that none is given to a worker that has died.
 _NEXT: Final = """
-local turn, waiting, turn_ms = KEYS[1], KEYS[2], ARGV[2]
+local turn, waiting, worker, turn_ms = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local function give()
   while true do
-    local worker = redis.call('LPOP', waiting)
-    if not worker then return end
-    if redis.call('PUBLISH', turn .. ':' .. worker, '') > 0 then
-      redis.call('SET', turn, worker, 'PX', turn_ms)
+    local next = redis.call('LPOP', waiting)
+    if not next then return end
+    if redis.call('PUBLISH', turn .. ':' .. next, '') > 0 then
+      redis.call('SET', turn, next, 'PX', turn_ms)
       return
     end
   end
@@ -44,7 +46,6 @@ end
 """
 # 1: it is this worker's turn. Else it is among those who wait.
 _ASK: Final = f"""{_NEXT}
-local worker = ARGV[1]
 local holder = redis.call('GET', turn)
 if holder == worker then
   redis.call('PEXPIRE', turn, turn_ms)
@@ -54,14 +55,10 @@ local is_listed = false
 for _, other in ipairs(redis.call('LRANGE', waiting, 0, -1)) do is_listed = is_listed or other == worker end
 if not is_listed then redis.call('RPUSH', waiting, worker) end
 redis.call('EXPIRE', waiting, 60)
-if not holder or redis.call('PUBSUB', 'NUMSUB', turn .. ':' .. holder)[2] == 0 then
-  redis.call('DEL', turn)
-  give()
-end
+if not holder then give() end
 return redis.call('GET', turn) == worker and 1 or 0
 """
 _PASS_ON: Final = f"""{_NEXT}
-local worker = ARGV[1]
 redis.call('LREM', waiting, 0, worker)
 if redis.call('GET', turn) == worker then
   redis.call('DEL', turn)
@@ -136,4 +133,6 @@ class RedisTurns:
             await work()
         except _REDIS_ERRORS as error:
             self._rests_until = clock() + REST_SECONDS
+            with suppress(*_REDIS_ERRORS):  # to be subscribed again
+                await self._channel.aclose()  # type: ignore[no-untyped-call]  # redis-py's own
             logger.warning("batches run without turns", error=f"{type(error).__name__}: {error}")
