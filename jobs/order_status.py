@@ -10,10 +10,29 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.known_orders import KnownOrder, known_outcomes
-from jobs.orders import Conflict, Outcome, Placed, PlaceOrder, PlaceOutcome, Rejected
+from jobs.orders import (
+    AlreadyCancelled,
+    AlreadyShipped,
+    Cancelled,
+    Conflict,
+    Outcome,
+    Placed,
+    PlaceOrder,
+    PlaceOutcome,
+    Rejected,
+    Shipped,
+)
 from jobs.transaction import Reader, Row, load_statements
 
 _STATUS = load_statements("order_status.sql")
+Ask = Literal["cancel", "ship"]
+Decided = Cancelled | AlreadyCancelled | Shipped | AlreadyShipped
+_DECIDED: Final[Mapping[tuple[Ask, str], type[Decided]]] = {
+    ("cancel", "cancelled"): Cancelled,
+    ("cancel", "shipped"): AlreadyShipped,
+    ("ship", "shipped"): Shipped,
+    ("ship", "cancelled"): AlreadyCancelled,
+}
 _KNOWN: Final = tuple(field.name for field in fields(KnownOrder))
 
 
@@ -46,6 +65,13 @@ class OrderNow(BaseModel):
     total_cents: int
     placed_at: datetime
     lines: tuple[SoldLine, ...]
+
+    def decided(self, asked: Ask) -> Decided | Placed | Rejected | None:
+        """What that job would come to, also later; None while the order is placed, and the job would change it."""
+        if self.status == "placed":
+            return None
+        kind = _DECIDED.get((asked, self.status))
+        return kind(order_id=self.order_id) if kind else self.first_outcome
 
 
 async def find_order(reader: Reader, order_id: UUID) -> OrderNow | Accepted | None:

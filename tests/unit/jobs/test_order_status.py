@@ -5,8 +5,17 @@ from uuid import UUID
 import orjson
 import pytest
 
-from jobs.order_status import Accepted, OrderNow, SoldLine, accepted_before, find_order
-from jobs.orders import Conflict, Placed, Rejected
+from jobs.order_status import Accepted, Ask, OrderNow, SoldLine, accepted_before, find_order
+from jobs.orders import (
+    AlreadyCancelled,
+    AlreadyShipped,
+    Cancelled,
+    Conflict,
+    Outcome,
+    Placed,
+    Rejected,
+    Shipped,
+)
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction
 
@@ -95,3 +104,25 @@ async def test_what_was_accepted_before_is_told_from_what_is_new_and_what_has_ot
     }
     assert new.order_id.hex in orjson.dumps(reader.sent("staged_requests")).decode()
     assert reader.statements == ["staged_requests", "known_orders"], "what moves, moves from there to here"
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "decided"),
+    [
+        ("placed", "cancel", None),
+        ("placed", "ship", None),
+        ("cancelled", "cancel", Cancelled(order_id=ORDER_ID)),
+        ("cancelled", "ship", AlreadyCancelled(order_id=ORDER_ID)),
+        ("shipped", "cancel", AlreadyShipped(order_id=ORDER_ID)),
+        ("shipped", "ship", Shipped(order_id=ORDER_ID)),
+        ("rejected", "cancel", Rejected(order_id=ORDER_ID, reason="credit_limit")),
+        ("rejected", "ship", Rejected(order_id=ORDER_ID, reason="credit_limit")),
+    ],
+)
+async def test_only_of_a_placed_order_a_worker_has_to_decide(
+    status: str, asked: Ask, decided: Outcome | None
+) -> None:
+    reason = {"reason": "credit_limit"} if status == "rejected" else {}
+    found = await find_order(Reader({"order_now": [PLACED | {"status": status} | reason]}), ORDER_ID)
+    assert isinstance(found, OrderNow)
+    assert found.decided(asked) == decided
