@@ -18,7 +18,6 @@ logger = structlog.get_logger()
 RETRY_SECONDS: Final = 1
 PROBLEM: Final = "application/problem+json"
 _HEADERS: Final = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_SECONDS)},
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="lockstep"'},
 }
 _OUTAGES: Final = (LockstepError, *wire.QUEUE_ERRORS)
@@ -44,11 +43,20 @@ class ProblemBody(BaseModel):
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
     """A request that gets no more than this answer."""
 
-    def __init__(self, status: HTTPStatus, detail: str, errors: Sequence[OrderError] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        errors: Sequence[OrderError] | None = None,
+        *,
+        retry_seconds: int = RETRY_SECONDS,
+    ) -> None:
+        """`retry_seconds`: when to come again; a 503 says so."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors
+        self.retry_seconds = retry_seconds
 
 
 @web.middleware
@@ -93,6 +101,8 @@ def _causes(error: Exception) -> Iterator[Exception]:
 
 def _answer(problem: Problem, allow: str | None = None) -> web.Response:
     headers = {"Allow": allow} if allow else _HEADERS.get(problem.status)
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(problem.retry_seconds)}
     body = ProblemBody(
         title=problem.status.phrase, status=problem.status, detail=problem.detail, errors=problem.errors
     )

@@ -29,6 +29,7 @@ async def _several_queries(_: web.Request) -> NoReturn:
 
 ERRORS = {
     "/problem": Problem(HTTPStatus.CONFLICT, "this id belongs to another order"),
+    "/behind": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "come again", retry_seconds=7),
     "/outage": DatabaseError("connect", TimeoutError("no connection was free")),
     "/lost": DatabaseError("orders", err.OperationalError(2013, "lost")),
     "/redis": RedisConnectionError("refused"),
@@ -81,6 +82,12 @@ async def test_an_error_is_told_as_problem_json(client: Client, path: str, statu
 async def test_who_may_come_again_is_told_when(client: Client, path: str) -> None:
     async with client.get(path) as response:
         assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_a_problem_may_say_how_long_it_will_take(client: Client) -> None:
+    async with client.get("/behind") as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "7"
 
 
 async def test_a_method_that_is_not_served_is_told_which_are(client: Client) -> None:
