@@ -31,6 +31,7 @@ PATIENT: Final[dict[str, Any]] = {
     "transaction_seconds": 40,
     "job_seconds": 45,
     "stop_seconds": 50,
+    "busy_seconds": 600,
 }
 Answer = TypeVar("Answer")
 

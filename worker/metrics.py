@@ -123,6 +123,9 @@ INTAKE_LAG_SECONDS: Final = Gauge(
     "lockstep_intake_lag_seconds", "Age of the oldest staged order not enqueued yet."
 )
 CACHE_REQUESTS: Final = Counter("lockstep_cache_requests_total", "Look-ups in a cache.", ["cache", "result"])
+BUSY: Final = Counter(
+    "lockstep_busy_requests_total", "Requests that were not waited for: the queue was too old.", ["request"]
+)
 LOOP_LAG_SECONDS: Final = Histogram(
     "lockstep_event_loop_lag_seconds", "How late the event loop runs what is due."
 )

@@ -75,6 +75,13 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="how long Redis keeps what the storefront shows of a product"
     )
 
+    busy_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="how long a due job may wait for a worker before `lockstep web` stops waiting for outcomes",
+    )
+
     metrics_port: int = Field(
         0,
         ge=0,

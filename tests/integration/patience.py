@@ -9,12 +9,13 @@ from tests.asking import PATIENCE_SECONDS, PATIENT
 from worker.commands import dead
 from worker.database import connections
 from worker.queue import cache, connection, intake, relay, vitals
-from worker.web import accepting, beats, bodies, live, rates
+from worker.web import accepting, beats, bodies, busy, live, rates
 
 WIDE: Final[list[tuple[ModuleType, str]]] = [
     (accepting, "QUEUE_SECONDS"),
     (beats, "READ_SECONDS"),
     (bodies, "BODY_SECONDS"),
+    (busy, "ANSWER_SECONDS"),
     (cache, "ANSWER_SECONDS"),
     (connection, "ANSWER_SECONDS"),
     (connection, "CONNECT_SECONDS"),

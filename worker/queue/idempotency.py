@@ -66,8 +66,11 @@ def _key(order: PlaceOrder) -> Key:
 
 async def stage_once(
     database: Database, orders: Mapping[UUID, PlaceOrder]
-) -> dict[UUID, PlaceOutcome | Accepted]:
-    """Stage those orders that are new: `Accepted`. The others get what they came to, as `accepted_before` says it."""
+) -> tuple[dict[UUID, PlaceOutcome | Accepted], bool]:
+    """Stage those orders that are new: `Accepted`. The others get what they came to, as `accepted_before` says it.
+
+    And whether any was new.
+    """
     while True:
         before = await accepted_before(database, orders)
         new = [order for order_id, order in orders.items() if order_id not in before]
@@ -78,7 +81,8 @@ async def stage_once(
             if error.kind is not Kind.DUPLICATE:
                 raise  # else somebody has staged one of them in this moment: look again
         else:
-            return {**{order.order_id: Accepted(order_id=order.order_id) for order in new}, **before}
+            staged = {order.order_id: Accepted(order_id=order.order_id) for order in new}
+            return {**staged, **before}, bool(new)
 
 
 async def restock_once(database: Database, request: Restock) -> Restocked | UnknownProduct | Conflict:

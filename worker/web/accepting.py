@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -14,7 +14,7 @@ from worker.client import OrderClient, Receipt
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.queue.idempotency import stage_once
-from worker.web.servers import CLIENT, DATABASE
+from worker.web.servers import BUSY, CLIENT, DATABASE
 
 logger = structlog.get_logger()
 
@@ -22,24 +22,33 @@ QUEUE_SECONDS: Final = 5.0  # for Redis to take orders that are staged by then
 NOT_NOW: Final = (TimeoutError, LockstepError, *wire.QUEUE_ERRORS)
 
 
-async def accept(
-    application: web.Application, orders: Sequence[PlaceOrder], wait_seconds: int
-) -> list[PlaceOutcome | Accepted]:
+class Answers(NamedTuple):
+    """One per order; `retry_seconds`: 0, or nothing was waited for, and it is worth coming again after so long."""
+
+    results: list[PlaceOutcome | Accepted]
+    retry_seconds: int
+
+
+async def accept(application: web.Application, orders: Sequence[PlaceOrder], wait_seconds: int) -> Answers:
     """What each order has come to within that time; `Accepted`: it is staged, and a worker places it later.
+
+    While the workers are behind, a request that stages an order does not wait. A repeat adds no work, so it does.
 
     Redis may be away. Raises DatabaseError, and then none is accepted, unless only the answer to the commit was lost:
     to send them again is safe.
     """
     first = {order.order_id: order for order in reversed(orders)}
-    results = await stage_once(application[DATABASE], first)
+    results, adds_work = await stage_once(application[DATABASE], first)
+    retry_seconds = await application[BUSY].retry_seconds("place") if adds_work else 0
     waiting = [first[order_id] for order_id, result in results.items() if isinstance(result, Accepted)]
-    results |= await _outcomes(application[CLIENT], waiting, wait_seconds)
-    return [
+    results |= await _outcomes(application[CLIENT], waiting, 0 if retry_seconds else wait_seconds)
+    answers = [
         results[order.order_id]
         if order.fingerprint == first[order.order_id].fingerprint
         else Conflict(id=order.order_id)
         for order in orders
     ]
+    return Answers(answers, retry_seconds)
 
 
 async def _outcomes(

@@ -25,13 +25,13 @@ WHEN: Final = {
     HTTPStatus.CONFLICT: "The id belongs to other content, or it is too early for this.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: f"The body is not sent as `{JSON}`.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "A server that it needs does not answer in time; `Retry-After` says when to come again.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A server that it needs does not answer in time, or the workers are behind; `Retry-After` says when to come again.",
 }
 HEADERS: Final = {
     "Link": "the page after this one, as `next`",
     "Location": "where to look the order up",
     "Preference-Applied": "how long was waited, at most",
-    "Retry-After": "seconds",
+    "Retry-After": "when it is worth coming again, in seconds",
     "WWW-Authenticate": "how to show a key",
 }
 GUARDED: Final = (  # what a route may answer that needs a key

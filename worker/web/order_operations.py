@@ -39,7 +39,11 @@ def _ask(what: str, outcome: Any, says: str) -> Operation:  # noqa: ANN401  # a 
         summary=f"{what.capitalize()} an order",
         description=f"A worker does it. To ask again is safe. {says}",
         answers={
-            HTTPStatus.OK: Answer("The outcome, for who has asked to wait.", outcome, headers=_WAITED),
+            HTTPStatus.OK: Answer(
+                "The outcome, for who has asked to wait, or if it was certain before.",
+                outcome,
+                headers=_WAITED,
+            ),
             HTTPStatus.ACCEPTED: _LATER,
         },
         problems=(*GUARDED, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
@@ -65,9 +69,10 @@ OPERATIONS: Final = (
                 headers=_WAITED,
             ),
             HTTPStatus.ACCEPTED: Answer(
-                "It is staged in the database. Of an array: at least one has no outcome yet.",
+                "It is staged in the database. Of an array: at least one has no outcome yet. With `Retry-After` the workers"
+                " are behind, and nothing was waited for.",
                 Accepted | Results,
-                headers=_WAITED,
+                headers=(*_WAITED, "Retry-After"),
             ),
         },
         problems=(*GUARDED, *READ, HTTPStatus.CONFLICT),

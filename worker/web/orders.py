@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from jobs.dead_letters import dead_letters_of
-from jobs.order_status import Accepted, OrderNow, find_order
-from jobs.orders import MAX_ORDERS, Conflict, Dead, NotFound, Outcome, PlaceOrder
+from jobs.order_status import Accepted, Ask, OrderNow, find_order
+from jobs.orders import MAX_ORDERS, AnyOutcome, Conflict, Dead, NotFound, Outcome, PlaceOrder
 from worker.client import Receipt
 from worker.errors import printable, sentence
 from worker.queue import wire
@@ -19,13 +19,14 @@ from worker.web.authentication import needs_key
 from worker.web.bodies import answer, check_size, parse, read_body
 from worker.web.preferences import preferred_wait
 from worker.web.problems import OrderError, Problem
-from worker.web.servers import CLIENT, DATABASE, QUEUE
+from worker.web.servers import BUSY, CLIENT, DATABASE, QUEUE
 
 NO_ID: Final = (
     "order_id: make it yourself (a UUID, version 7 is best), keep it, and send it again whenever you repeat the order:"
     " it is what makes a repeat safe"
 )
 UNPLACED: Final = "nobody can run it now: it is a dead letter, and has its outcome when that is replayed"
+BEHIND: Final = "the workers are behind: nothing was done"
 routes: Final = web.RouteTableDef()
 
 
@@ -38,12 +39,12 @@ async def place(request: web.Request) -> web.Response:
         check_size(len(body), wire.MAX_REQUEST_BYTES)
     asked, wait_seconds = parse(body), preferred_wait(request)
     if isinstance(asked, list):
-        results = await accept(request.app, _orders(asked), wait_seconds)
-        return _reply(results, wait_seconds)
-    (result,) = await accept(request.app, [_order(asked)], wait_seconds)
+        results, retry_seconds = await accept(request.app, _orders(asked), wait_seconds)
+        return _reply(results, wait_seconds, retry_seconds)
+    (result,), retry_seconds = await accept(request.app, [_order(asked)], wait_seconds)
     if isinstance(result, Conflict):
         raise Problem(HTTPStatus.CONFLICT, f"{result.id} belongs to an order with other content")
-    return _reply(result, wait_seconds, Location=f"/orders/{result.order_id}")
+    return _reply(result, wait_seconds, retry_seconds, Location=f"/orders/{result.order_id}")
 
 
 @routes.get("/orders/{order_id}")
@@ -57,21 +58,27 @@ async def look_up(request: web.Request) -> web.Response:
 @needs_key
 async def cancel(request: web.Request) -> web.Response:
     """Ask a worker to cancel an order."""
-    return await _ask(request, request.app[CLIENT].cancel)
+    return await _ask(request, "cancel", request.app[CLIENT].cancel)
 
 
 @routes.post("/orders/{order_id}/ship")
 @needs_key
 async def ship(request: web.Request) -> web.Response:
     """Ask a worker to ship an order."""
-    return await _ask(request, request.app[CLIENT].ship)
+    return await _ask(request, "ship", request.app[CLIENT].ship)
 
 
-async def _ask(request: web.Request, send: Callable[[UUID], Awaitable[Receipt]]) -> web.Response:
+async def _ask(request: web.Request, what: Ask, send: Callable[[UUID], Awaitable[Receipt]]) -> web.Response:
     order_id, wait_seconds = _order_id(request), preferred_wait(request)
-    if not isinstance(await _known(request.app, order_id), OrderNow):
+    order = await _known(request.app, order_id)
+    if not isinstance(order, OrderNow):
         raise Problem(HTTPStatus.CONFLICT, f"{order_id} has no outcome yet: ask again when it has one")
-    outcome = await outcome_of(await send(order_id), wait_seconds)
+    outcome: AnyOutcome | None = order.decided(what)
+    if outcome is None:
+        # Unlike an order it is not staged, and each time that it is asked for it is another job.
+        if retry_seconds := await request.app[BUSY].retry_seconds(what):
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, BEHIND, retry_seconds=retry_seconds)
+        outcome = await outcome_of(await send(order_id), wait_seconds)
     if isinstance(outcome, NotFound):  # purged in this moment
         raise _not_found(order_id)
     return _reply(outcome or Accepted(order_id=order_id), wait_seconds, Location=f"/orders/{order_id}")
@@ -140,10 +147,14 @@ def _why(asked: Any, error: ValidationError) -> str:  # noqa: ANN401  # whatever
     return NO_ID if isinstance(asked, dict) and "order_id" not in asked else sentence(error)
 
 
-def _reply(result: Outcome | Sequence[Outcome], wait_seconds: int, **headers: str) -> web.Response:
+def _reply(
+    result: Outcome | Sequence[Outcome], wait_seconds: int, retry_seconds: int = 0, **headers: str
+) -> web.Response:
     """202 as long as a part of it has no outcome yet."""
     results = result if isinstance(result, Sequence) else [result]
     waits = any(isinstance(each, Accepted) for each in results)
-    if wait_seconds:
+    if retry_seconds:
+        headers["Retry-After"] = str(retry_seconds)
+    elif wait_seconds:
         headers["Preference-Applied"] = f"wait={wait_seconds}"
     return answer(result, HTTPStatus.ACCEPTED if waits else HTTPStatus.OK, headers)

@@ -2,23 +2,29 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
 
 from worker.client import OrderClient
 from worker.database.transactions import Database, Look
+from worker.queue.backlog import read_waiting_seconds
 from worker.queue.cache import Cache
 from worker.queue.connection import queue_at
 from worker.queue.invalidation import Invalidation
 from worker.settings import Settings
+from worker.web.busy import Busy
 
 MAX_QUEUED: Final = 100_000
+# From the time limit of a job until another worker has it if its own has died: 2 s of grace, arq's 10 s, and a little.
+RECOVERY_SECONDS: Final = 14
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 DATABASE: Final = web.AppKey("DATABASE", Database)
 QUEUE: Final[web.AppKey[Any]] = web.AppKey("QUEUE")  # an ArqRedis, a type that only the queue names
 CLIENT: Final = web.AppKey("CLIENT", OrderClient)
+BUSY: Final = web.AppKey("BUSY", Busy)
 READER: Final = web.AppKey("READER", Look)
 CACHE: Final = web.AppKey("CACHE", Cache)
 
@@ -31,6 +37,9 @@ async def open_servers(application: web.Application) -> AsyncIterator[None]:
         application[QUEUE] = queue = queue_at(settings.redis_url, settings.queue_name)
         stack.push_async_callback(queue.aclose)
         application[CLIENT] = OrderClient(queue, max_queued=MAX_QUEUED)
+        reading = partial(read_waiting_seconds, queue, settings.job_seconds + RECOVERY_SECONDS)
+        application[BUSY] = busy = Busy(reading, settings.busy_seconds)
+        stack.push_async_callback(busy.stop)
         application[READER] = Look(database)
         application[CACHE] = cache = Cache(settings.redis_url, settings.queue_name, settings.cache_seconds)
         stack.push_async_callback(cache.close)
