@@ -29,10 +29,10 @@ class Answers(NamedTuple):
     retry_seconds: int
 
 
-async def accept(application: web.Application, orders: Sequence[PlaceOrder], wait_seconds: int) -> Answers:
-    """What each order has come to within that time; `Accepted`: it is staged, and a worker places it later.
+async def accept(application: web.Application, orders: Sequence[PlaceOrder], waits_until: float) -> Answers:
+    """What each order has come to by then; `Accepted`: it is staged, and a worker places it later.
 
-    While the workers are behind, a request that stages an order does not wait. A repeat adds no work, so it does.
+    `waits_until` is by the clock of the event loop. While the workers are behind, a request that stages an order does not wait. A repeat adds no work, so it does.
 
     Redis may be away. Raises DatabaseError, and then none is accepted, unless only the answer to the commit was lost:
     to send them again is safe.
@@ -41,7 +41,7 @@ async def accept(application: web.Application, orders: Sequence[PlaceOrder], wai
     results, adds_work = await stage_once(application[DATABASE], first)
     retry_seconds = await application[BUSY].retry_seconds("place") if adds_work else 0
     waiting = [first[order_id] for order_id, result in results.items() if isinstance(result, Accepted)]
-    results |= await _outcomes(application[CLIENT], waiting, 0 if retry_seconds else wait_seconds)
+    results |= await _outcomes(application[CLIENT], waiting, 0.0 if retry_seconds else waits_until)
     answers = [
         results[order.order_id]
         if order.fingerprint == first[order.order_id].fingerprint
@@ -52,7 +52,7 @@ async def accept(application: web.Application, orders: Sequence[PlaceOrder], wai
 
 
 async def _outcomes(
-    client: OrderClient, orders: Sequence[PlaceOrder], wait_seconds: int
+    client: OrderClient, orders: Sequence[PlaceOrder], waits_until: float
 ) -> dict[UUID, PlaceOutcome]:
     try:
         async with asyncio.timeout(QUEUE_SECONDS):
@@ -60,7 +60,7 @@ async def _outcomes(
     except NOT_NOW as error:
         logger.warning("orders are only staged", orders=len(orders), error=f"{type(error).__name__}: {error}")
         return {}
-    outcomes = await asyncio.gather(*(outcome_of(receipt, wait_seconds) for receipt in receipts))
+    outcomes = await asyncio.gather(*(outcome_of(receipt, waits_until) for receipt in receipts))
     return {
         order.order_id: outcome
         for order, outcome in zip(orders, outcomes, strict=True)
@@ -68,9 +68,10 @@ async def _outcomes(
     }
 
 
-async def outcome_of(receipt: Receipt, wait_seconds: int) -> AnyOutcome | None:
+async def outcome_of(receipt: Receipt, waits_until: float) -> AnyOutcome | None:
     """The outcome; None where it is not there in time, or nobody can run the job for now."""
-    if not wait_seconds:
+    wait_seconds = waits_until - asyncio.get_running_loop().time()
+    if wait_seconds <= 0:
         return None
     try:
         outcome = await receipt.outcome(wait_seconds)

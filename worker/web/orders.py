@@ -1,5 +1,6 @@
 """The door for orders: place, look up, cancel and ship. The contract is in docs/http.md."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -34,14 +35,15 @@ routes: Final = web.RouteTableDef()
 @needs_key
 async def place(request: web.Request) -> web.Response:
     """One order or an array; of an array all are valid, or none is accepted."""
+    wait_seconds, waits_until = _wait(request)
     body = await read_body(request, wire.MAX_BATCH_BYTES)
     if not body.lstrip().startswith(b"["):
         check_size(len(body), wire.MAX_REQUEST_BYTES)
-    asked, wait_seconds = parse(body), preferred_wait(request)
+    asked = parse(body)
     if isinstance(asked, list):
-        results, retry_seconds = await accept(request.app, _orders(asked), wait_seconds)
+        results, retry_seconds = await accept(request.app, _orders(asked), waits_until)
         return _reply(results, wait_seconds, retry_seconds)
-    (result,), retry_seconds = await accept(request.app, [_order(asked)], wait_seconds)
+    (result,), retry_seconds = await accept(request.app, [_order(asked)], waits_until)
     if isinstance(result, Conflict):
         raise Problem(HTTPStatus.CONFLICT, f"{result.id} belongs to an order with other content")
     return _reply(result, wait_seconds, retry_seconds, Location=f"/orders/{result.order_id}")
@@ -69,7 +71,7 @@ async def ship(request: web.Request) -> web.Response:
 
 
 async def _ask(request: web.Request, what: Ask, send: Callable[[UUID], Awaitable[Receipt]]) -> web.Response:
-    order_id, wait_seconds = _order_id(request), preferred_wait(request)
+    order_id, (wait_seconds, waits_until) = _order_id(request), _wait(request)
     order = await _known(request.app, order_id)
     if not isinstance(order, OrderNow):
         raise Problem(HTTPStatus.CONFLICT, f"{order_id} has no outcome yet: ask again when it has one")
@@ -78,10 +80,16 @@ async def _ask(request: web.Request, what: Ask, send: Callable[[UUID], Awaitable
         # Unlike an order it is not staged, and each time that it is asked for it is another job.
         if retry_seconds := await request.app[BUSY].retry_seconds(what):
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, BEHIND, retry_seconds=retry_seconds)
-        outcome = await outcome_of(await send(order_id), wait_seconds)
+        outcome = await outcome_of(await send(order_id), waits_until)
     if isinstance(outcome, NotFound):  # purged in this moment
         raise _not_found(order_id)
     return _reply(outcome or Accepted(order_id=order_id), wait_seconds, Location=f"/orders/{order_id}")
+
+
+def _wait(request: web.Request) -> tuple[int, float]:
+    """The seconds that are asked for, and until when, by the clock of the event loop: they include all that comes first."""
+    wait_seconds = preferred_wait(request)
+    return wait_seconds, asyncio.get_running_loop().time() + wait_seconds
 
 
 async def _known(application: web.Application, order_id: UUID) -> OrderNow | Accepted | Dead:

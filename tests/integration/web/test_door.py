@@ -16,11 +16,12 @@ from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.staging import insert, queued, stage_all, staged_count
 from tests.integration.web.conftest import WAIT, Client, body, problem
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
-from worker.client import OrderClient
+from worker.client import OrderClient, Receipt
 from worker.database.transactions import Database
 from worker.queue import wire
 from worker.queue.dead_letters import DeadLetters
-from worker.web import bodies
+from worker.queue.idempotency import stage_once
+from worker.web import accepting, bodies
 
 
 async def test_an_order_is_staged_and_enqueued_and_its_place_is_told(
@@ -58,6 +59,25 @@ async def test_who_has_waited_in_vain_is_told_that_it_is_accepted(door: Client) 
     async with door.post("/orders", json=body(an_order({1: 1})), headers={"Prefer": "wait=1"}) as response:
         assert response.status == 202
         assert response.headers["Preference-Applied"] == "wait=1"
+
+
+async def test_the_wait_begins_when_the_request_comes_in(
+    door: Client, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*arguments: Any) -> Any:
+        staged = await stage_once(*arguments)
+        await asyncio.sleep(1)
+        return staged
+
+    async def too_late(*_: object) -> None:
+        raise AssertionError("its time is over")
+
+    monkeypatch.setattr(accepting, "stage_once", slow)
+    monkeypatch.setattr(Receipt, "outcome", too_late)
+    async with door.post("/orders", json=body(an_order({1: 1})), headers={"Prefer": "wait=1"}) as response:
+        assert response.status == 202
+        assert response.headers["Preference-Applied"] == "wait=1"
+    assert await staged_count(session) == 1
 
 
 async def test_a_rejected_order_is_an_outcome(door: Client, database: Database, worker: Worker) -> None:
