@@ -11,14 +11,14 @@ from worker.client import OrderClient
 from worker.database.transactions import Database, Look
 from worker.queue.backlog import read_waiting_seconds
 from worker.queue.cache import Cache
+from worker.queue.claims import LEASE_SECONDS
 from worker.queue.connection import queue_at
 from worker.queue.invalidation import Invalidation
 from worker.settings import Settings
 from worker.web.busy import Busy
 
 MAX_QUEUED: Final = 100_000
-# From the time limit of a job until another worker has it if its own has died: 2 s of grace, arq's 10 s, and a little.
-RECOVERY_SECONDS: Final = 14
+RECOVERY_SECONDS: Final = LEASE_SECONDS + 1  # until another worker has the jobs of one that has died
 
 SETTINGS: Final = web.AppKey("SETTINGS", Settings)
 DATABASE: Final = web.AppKey("DATABASE", Database)
@@ -37,7 +37,7 @@ async def open_servers(application: web.Application) -> AsyncIterator[None]:
         application[QUEUE] = queue = queue_at(settings.redis_url, settings.queue_name)
         stack.push_async_callback(queue.aclose)
         application[CLIENT] = OrderClient(queue, max_queued=MAX_QUEUED)
-        reading = partial(read_waiting_seconds, queue, settings.job_seconds + RECOVERY_SECONDS)
+        reading = partial(read_waiting_seconds, queue, RECOVERY_SECONDS)
         application[BUSY] = busy = Busy(reading, settings.busy_seconds)
         stack.push_async_callback(busy.stop)
         application[READER] = Look(database)
