@@ -1,6 +1,6 @@
 # Two commands for a start: `make demo` and `make test`. Each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-rest test-paused coverage crash-points lab lab-full bench soak up lint ops-check check clean
+.PHONY: help setup demo test test-all test-rest test-paused coverage arq-suite crash-points lab lab-full bench soak up lint ops-check check clean
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # the suite starts some 200 processes, and each would compile everything again
 
@@ -32,6 +32,9 @@ coverage: ## the tests side by side with coverage, and whether it is high enough
 test-paused: ## the gate again, while its processes and servers stand still for 1 to 5 s by turns
 	@scripts/bootstrap chromium
 	@$(BIN)/python -m tests.suite paused
+
+arq-suite: setup ## arq's own tests, from its sdist, on the worker's Redis pool (40 seconds)
+	@$(BIN)/python -m tests.arq_suite
 
 crash-points: setup ## the way of an order broken off at every command, in every manner (3 minutes)
 	@LOCKSTEP_TEST_PART=all $(BIN)/python -m pytest tests/end_to_end/test_crash_points.py

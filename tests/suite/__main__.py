@@ -1,7 +1,7 @@
 """Runs of the suite: side by side in several processes, and after them what is marked `alone`.
 
-gate: all tests but those, and of what is marked `sampled` a sample. rest: what the gate leaves out. all: both, with
-coverage. coverage: the gate with coverage. paused: the gate on a machine that pauses.
+gate: all tests but those, and of what is marked `sampled` a sample. rest: what the gate leaves out, and arq's own tests.
+all: both, with coverage. coverage: the gate with coverage. paused: the gate on a machine that pauses.
 """
 
 import argparse
@@ -49,12 +49,14 @@ def run_tests(part: str) -> bool:
     tool = ("coverage", "run", "-m") if traced else ()
     runs = [(*tool, "pytest", "-n", "auto", "--dist", "worksteal", "-m", "not alone")]
     if part in {"rest", "all"}:
-        runs.insert(SEED // 2 % 2, ("pytest", "-m", "alone"))  # first by turns, as the time may be over
-    passed = [pytest(*command) for command in runs]
+        # first by turns, as the time may be over
+        runs.insert(SEED // 2 % 2, ("pytest", "-m", "alone"))
+        runs.insert(SEED // 4 % 3, ("tests.arq_suite",))
+    passed = [passes(*command) for command in runs]
     return all(passed) and (not traced or enough_is_reached())
 
 
-def pytest(*command: str) -> bool:
+def passes(*command: str) -> bool:
     """Whether all tests passed; an interrupted run ends all."""
     if (code := run([*PYTHON, *command])) == INTERRUPTED:
         raise SystemExit(INTERRUPTED)
