@@ -1,7 +1,7 @@
-"""The Redis stream that events are published to, each once."""
+"""The Redis stream that events are published to, each once, and counted there."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any, Final
@@ -12,27 +12,43 @@ from redis.asyncio import Redis
 
 from jobs.outbox import RecordedEvent
 from worker import tracing
+from worker.queue import seconds
 from worker.queue.connection import connection_pool
+from worker.queue.seconds import PRODUCTS_SUFFIX, SECOND, packed
 
 REMEMBER_SECONDS: Final = 3600  # how long an event that was published is known: 8 bytes each
 _PAGE: Final = 512  # ids in one set: Redis packs sets of integers up to this size
 
 # Each event is added unless its mark is in the set of its page, and marked after that: a script that fails half-way
 # stays done so far. An id alone is no mark: a database that was restored gives the same ids to other events, and those
-# must not be lost.
-_PUBLISH: Final = """
-local stream, kept, remember_seconds = KEYS[1], ARGV[1], ARGV[2]
-local published, i = 0, 3
-while i <= #ARGV do
-  local page, mark, last = stream .. ':published:' .. ARGV[i], ARGV[i + 1], i + 2 + ARGV[i + 2]
-  if redis.call('SISMEMBER', page, mark) == 0 then
-    redis.call('XADD', stream, 'MAXLEN', '~', kept, '*', unpack(ARGV, i + 3, last))
-    redis.call('SADD', page, mark)
-    redis.call('EXPIRE', page, remember_seconds)
-    published = published + 1
+# must not be lost. What was added is counted in the record of the second, also if the script fails half-way.
+_PUBLISH: Final = f"""
+local stream, kept, remember_seconds, keep_seconds = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local call, published, counts, products, last_page = redis.call, 0, {{}}, {{}}, ''
+local function publish()
+  for i = 4, #ARGV, 10 do
+    local page, mark, outcome, traceparent = stream .. ':published:' .. ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 9]
+    if call('SISMEMBER', page, mark) == 0 then
+      local entry = {{'event_id', ARGV[i + 4], 'kind', ARGV[i + 5], 'order_id', ARGV[i + 6], 'body', ARGV[i + 7],
+        'recorded_at', ARGV[i + 8]}}
+      if traceparent ~= '' then entry[11], entry[12] = 'traceparent', traceparent end
+      call('XADD', stream, 'MAXLEN', '~', kept, '*', unpack(entry))
+      call('SADD', page, mark)
+      if page ~= last_page then call('EXPIRE', page, remember_seconds) end
+      published, last_page, counts[outcome] = published + 1, page, (counts[outcome] or 0) + 1
+      products[published] = ARGV[i + 3]
+    end
   end
-  i = last + 1
 end
+local done, trouble = pcall(publish)
+if published > 0 then
+  local record = stream .. '{SECOND}' .. call('TIME')[1]
+  for outcome, count in pairs(counts) do call('HINCRBY', record, outcome, count) end
+  call('APPEND', record .. '{PRODUCTS_SUFFIX}', table.concat(products))
+  call('EXPIRE', record, keep_seconds)
+  call('EXPIRE', record .. '{PRODUCTS_SUFFIX}', keep_seconds)
+end
+if not done then error(trouble) end
 return published
 """
 
@@ -53,10 +69,11 @@ class EventStream:
         One atomic step. Where it fails it may have been done all the same, so do it again.
         """
         with ExitStack() as spans:
-            arguments: list[Any] = [self._kept, REMEMBER_SECONDS]
+            arguments: list[Any] = [self._kept, REMEMBER_SECONDS, seconds.KEEP_SECONDS]
             for event in events:
-                entry = _entry(event, _traced(event, spans))
-                arguments += [*_mark(event), len(entry), *entry]
+                body = event.told()
+                arguments += *_mark(event), *_counted(event.kind, body)
+                arguments += *_entry(event, body), _traced(event, spans) or ""
             return int(await self._publish([self._name], arguments))
 
     async def close(self) -> None:
@@ -80,6 +97,14 @@ def _mark(event: RecordedEvent) -> tuple[int, int]:
     return event.event_id // _PAGE, int.from_bytes(digest, signed=True)
 
 
+def _counted(kind: str, body: Mapping[str, Any]) -> tuple[str, bytes]:
+    """The field in the record of the second, and the products of a placed order."""
+    status = kind.removeprefix("order.")
+    reason = body.get("reason")
+    ids = [line["product_id"] for line in body["lines"]] if status == "placed" and "lines" in body else []
+    return f"{status}:{reason}" if reason else status, packed(ids)
+
+
 def _traced(event: RecordedEvent, spans: ExitStack) -> str | None:
     """What whoever reads the event goes on with."""
     if event.traceparent is None:
@@ -88,12 +113,11 @@ def _traced(event: RecordedEvent, spans: ExitStack) -> str | None:
     return spans.enter_context(publishing)
 
 
-def _entry(event: RecordedEvent, traceparent: str | None) -> list[Any]:
-    entry = [
-        "event_id", event.event_id,
-        "kind", event.kind,
-        "order_id", str(UUID(event.order_id)),
-        "body", orjson.dumps(event.told()),
-        "recorded_at", f"{event.recorded_at.replace(' ', 'T')}Z",
-    ]  # fmt: skip
-    return [*entry, "traceparent", traceparent] if traceparent else entry
+def _entry(event: RecordedEvent, body: Mapping[str, Any]) -> tuple[int, str, str, bytes, str]:
+    return (
+        event.event_id,
+        event.kind,
+        str(UUID(event.order_id)),
+        orjson.dumps(body),
+        f"{event.recorded_at.replace(' ', 'T')}Z",
+    )
