@@ -9,7 +9,7 @@ from tests.asking import PATIENCE_SECONDS, PATIENT
 from worker.commands import dead
 from worker.database import connections
 from worker.queue import cache, connection, intake, relay, vitals
-from worker.web import accepting, beats, bodies, busy, live, rates
+from worker.web import accepting, beats, bodies, busy, live, recent
 
 WIDE: Final[list[tuple[ModuleType, str]]] = [
     (accepting, "QUEUE_SECONDS"),
@@ -24,7 +24,7 @@ WIDE: Final[list[tuple[ModuleType, str]]] = [
     (intake, "STOP_SECONDS"),
     (live, "REPLAY_SECONDS"),
     (live, "SEND_SECONDS"),
-    (rates, "RECENT_SECONDS"),
+    (recent, "LATENCY_SECONDS"),
     (relay, "STOP_SECONDS"),
     (vitals, "STOP_SECONDS"),
 ]

@@ -16,12 +16,15 @@ from jobs.outbox import RecordedEvent
 from tests.integration.conftest import Streams
 from tests.integration.patience import NEVER
 from tests.shop import an_order, open_shop
+from worker import metrics
 from worker.database.transactions import Database
+from worker.probes import Health
 from worker.queue import seconds
 from worker.queue.event_stream import EventStream
 from worker.queue.idempotency import place_once
 from worker.queue.relay import Relay
 from worker.queue.seconds import Additions, Record, packed, read_clock, read_records, unpacked
+from worker.queue.vitals import Pulse
 
 QUEUE, STREAM = "arq:queue", "lockstep:events"
 PLACED = RecordedEvent(
@@ -156,6 +159,13 @@ async def test_an_addition_whose_answer_was_lost_is_added_once(
     lost = False
     await additions.add({"deferred:restock": 5}, jobs=1)
     assert (await counts(redis))["deferred:restock"] == 5
+
+
+async def test_a_worker_that_stops_adds_its_last_second(redis: ArqRedis, database: Database) -> None:
+    pulse = Pulse(redis, database, Health())
+    metrics.DEFERRED.labels("restock").inc()
+    await pulse.stop()
+    assert (await counts(redis))["deferred:restock"] == 1
 
 
 async def test_two_workers_on_one_stream_count_what_their_own_relay_has_published(

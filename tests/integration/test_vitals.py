@@ -26,7 +26,7 @@ WORKERS = "arq:queue:workers"
 @pytest.fixture
 async def pulse(redis: ArqRedis, database: Database) -> AsyncIterator[Pulse]:
     """Of a worker of this process; it beats when the test says so, unless it is started."""
-    made = Pulse(redis, database, "lockstep", Health())
+    made = Pulse(redis, database, Health())
     yield made
     await made.stop()
 
@@ -61,7 +61,6 @@ async def test_anybody_sees_what_a_worker_has_come_to(
     await pulse.beat()
     after = await only(redis)
     assert after.alive
-    assert after.kind == "lockstep"
     assert (after.queue_jobs, after.queue_oldest_seconds) == (0, 0)
     assert after.outcomes["placed"] - before.outcomes.get("placed", 0) == 2
     short = "rejected:insufficient_stock"
@@ -103,7 +102,7 @@ async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(
         "silent": False,
         "long dead": False,
     }
-    await Pulse(redis, database, "arq", Health()).beat()
+    await Pulse(redis, database, Health()).beat()
     left = {one.id for one in await read_vitals(redis, "arq:queue")}
     assert {told["id"], "silent"} <= left
     assert "long dead" not in left

@@ -18,7 +18,9 @@ from jobs.outbox import KINDS_OF_STATUS
 from worker import metrics
 
 SECOND: Final = ":second:"  # between a name and the Unix second
-PRODUCTS_SUFFIX: Final = ":products"  # as `packed`: a field per product would be thousands of commands per second
+PRODUCTS_SUFFIX: Final = (
+    ":products"  # as `packed`: a field per product would be thousands of commands per second
+)
 BEAT_SUFFIX: Final = ":beat:"  # and a worker's id: the number of the last addition of that worker
 KEEP_SECONDS: Final = 330  # five minutes, and a reader may be late
 JOBS: Final = "jobs"  # in the queue

@@ -23,6 +23,7 @@ from worker.database.transactions import Database, Look
 from worker.probes import DATABASE, REDIS, Health, watch_event_loop
 from worker.queue.background import Background
 from worker.queue.dead_letters import SUFFIX as DEAD_SUFFIX
+from worker.queue.seconds import Additions, counted_so_far
 from worker.queue.wire import QUEUE_ERRORS
 
 logger = structlog.get_logger()
@@ -58,6 +59,7 @@ class Vitals(_Read):
     started_at: float
     at: float
     alive: bool = True  # whoever reads it is told
+    orders_per_second: float = 0.0  # between its last two beats; repeats count too
 
     outcomes: dict[str, int]  # `placed`, `rejected:insufficient_stock`, …
     deferred: dict[str, int]  # by task: put off for another try
@@ -99,9 +101,10 @@ class Pulse:
         self._workers = self._queue + WORKERS_SUFFIX
         host, pid, started_at = gethostname(), os.getpid(), time.time()
         self._about: dict[str, Any] = {
-            "id": f"{host}:{pid}:{started_at:.0f}", "host": host, "pid": pid,
-            "started_at": started_at,
+            "id": f"{host}:{pid}:{started_at:.0f}", "host": host, "pid": pid, "started_at": started_at,
         }  # fmt: skip
+        self._additions = Additions(redis, self._queue, self._about["id"], counted_so_far())
+        self._orders = (_orders(), time.monotonic())  # when it beat last
         self._letters_in_database = 0
         self._forget_at = 0.0
         self._tasks = [
@@ -116,13 +119,15 @@ class Pulse:
             task.wake()
 
     async def stop(self) -> None:
-        """Take this worker from the list."""
+        """Add what is left to add, and take this worker from the list."""
         for task in self._tasks:
             await task.stop()
         with suppress(TimeoutError, OSError, *QUEUE_ERRORS):  # the others forget it after a while
             async with asyncio.timeout(STOP_SECONDS), self._redis.pipeline(transaction=False) as pipe:
                 pipe.hdel(self._workers, self._about["id"])
-                await pipe.execute()
+                pipe.zcard(self._queue)
+                _, jobs = await pipe.execute()
+                await self._additions.add(counted_so_far(), jobs)
 
     async def beat(self) -> None:
         """Look at the queue, and tell everything."""
@@ -136,13 +141,19 @@ class Pulse:
             metrics.DEAD_LETTERS.set(self._letters_in_database + letters_in_redis)
             metrics.QUEUE_JOBS.set(jobs)
             metrics.QUEUE_OLDEST_SECONDS.set(max(0.0, now - oldest[0][1] / 1000) if oldest else 0.0)
-            vitals = Vitals(at=now, **self._about, **_counted())
+            vitals = Vitals(at=now, orders_per_second=self._rate(), **self._about, **_counted())
             pipe.hset(self._workers, vitals.id, vitals.model_dump_json(exclude={"alive"}))
             await pipe.execute()
+        await self._additions.add(counted_so_far(), jobs)
         self._health.answered(REDIS)
         if now >= self._forget_at:
             await self._forget_the_dead(now)
             self._forget_at = now + FORGET_SECONDS
+
+    def _rate(self) -> float:
+        (before, then), self._orders = self._orders, (_orders(), time.monotonic())
+        orders, now = self._orders
+        return (orders - before) / (now - then)
 
     async def _forget_the_dead(self, now: float) -> None:
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -186,6 +197,11 @@ def _counted() -> dict[str, Any]:
         "queue_oldest_seconds": metrics.value(metrics.QUEUE_OLDEST_SECONDS),
         "dead_letters": metrics.value(metrics.DEAD_LETTERS),
     }
+
+
+def _orders() -> int:
+    outcomes = metrics.totals(metrics.OUTCOMES, "outcome")
+    return outcomes.get("placed", 0) + outcomes.get("rejected", 0)
 
 
 def _histogram(counted: metrics.Histogram) -> Histogram:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -14,15 +15,15 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Look
 from worker.queue.backlog import read_backlog
 from worker.queue.dead_letters import DeadLetters
-from worker.queue.event_tail import EventTail
+from worker.queue.seconds import read_clock, read_records
 from worker.queue.vitals import read_deadlock, read_vitals
 from worker.queue.wire import QUEUE_ERRORS
 from worker.web.deadlock_facts import facts_of
-from worker.web.hottest import Hottest
-from worker.web.rates import Rates
+from worker.web.recent import WINDOW_SECONDS, Point, Recent
 
 logger = structlog.get_logger()
 
+NEWEST_POINTS: Final = 10  # in a beat: who misses beats misses no point of the curves
 READ_SECONDS: Final = 2.0  # for what one server is asked: a beat must not wait for one that is away
 MOST_PRODUCTS: Final = 8
 MOST_LETTERS: Final = 20
@@ -32,31 +33,28 @@ _MISSING: Final = {
     "database": "The database does not answer, or has no tables: what is in it is not known.",
 }
 _UNKNOWN: Final = dict.fromkeys((
-    "orders_per_second", "outcomes", "latency", "conflicts", "queue", "workers", "deadlock", "products",
-    "dead_letters",
+    "orders_per_second", "outcomes", "latency", "conflicts", "deferred", "queue", "workers", "deadlock",
+    "products", "dead_letters",
 ))  # fmt: skip
 
 
-Point = tuple[float, float | None, int | None]  # of the curves: time, orders per second, jobs in the queue
-
-
 class Beat(NamedTuple):
-    """One moment: what the curves keep of it, and all of it as JSON."""
+    """One moment: the points of the curves up to it, and all that is shown as JSON, with the newest of those points."""
 
-    point: Point
+    points: list[Point]
     json: bytes
 
 
 class Beats:
-    """Reads one beat after the other. The first has no rates, for they are differences."""
+    """Reads one beat after the other. Its clock is that of Redis, as far as it has been read."""
 
     def __init__(self, database: Database, queue: Any, events_stream: str) -> None:  # noqa: ANN401  # an ArqRedis
         self._look = Look(database)
         self._queue = queue
         self._letters = DeadLetters(database, queue)
-        self._tail = EventTail(queue, events_stream)
-        self._rates = Rates()
-        self._hottest = Hottest()
+        self._stream = events_stream
+        self._recent = Recent()
+        self._ahead = time.time() - time.monotonic()  # of this process's own clock
         self._names: dict[int, str] = {}
         self._stocked = False
         self._missing: list[str] = []
@@ -66,14 +64,20 @@ class Beats:
         missing: list[str] = []
         content: dict[str, Any] = dict(_UNKNOWN)
         content |= await self._ask("queue", self._read_queue, missing)
-        content |= await self._ask("database", self._read_products, missing)
+        read_products = partial(self._read_products, orders_known=not missing)
+        content |= await self._ask("database", read_products, missing)
         if not missing:  # they may be in either
             content |= await self._ask("database", self._read_letters, missing)
         self._missing = missing
-        now, jobs = time.time(), content["queue"] and content["queue"]["jobs"]
+        now, points = self._now(), self._recent.points()
+        if content["queue"] is None:
+            points.append((now, None, None))
         troubles = [_MISSING[server] for server in missing]
-        json = orjson.dumps({"at": now, "troubles": troubles, **content})
-        return Beat((now, content["orders_per_second"], jobs), json)
+        shown = {"at": now, "troubles": troubles, **content, "points": points[-NEWEST_POINTS:]}
+        return Beat(points, orjson.dumps(shown))
+
+    def _now(self) -> float:
+        return self._ahead + time.monotonic()
 
     async def _ask(
         self, server: str, question: Callable[[], Awaitable[dict[str, Any]]], missing: list[str]
@@ -92,46 +96,57 @@ class Beats:
         workers = await read_vitals(self._queue, name)
         backlog = await read_backlog(self._queue)
         deadlock = await read_deadlock(self._queue, name)
-        self._hottest.add(await self._tail.read())
-        self._rates.add(workers, time.monotonic())
+        await self._read_seconds(backlog.jobs)
         return {
-            "orders_per_second": self._rates.orders_per_second(),
+            "orders_per_second": self._recent.orders_per_second(),
             "outcomes": [
                 {"outcome": kind, "reason": reason or None, "count": count}
-                for (kind, _, reason), count in _parted(self._rates.outcomes())
+                for (kind, _, reason), count in _parted(self._recent.outcomes())
             ],
-            "latency": self._rates.latency(),
+            "latency": self._recent.latency(),
             "conflicts": [
                 {"code": int(code), "statement": statement, "count": count}
-                for (code, _, statement), count in _parted(self._rates.conflicts())
+                for (code, _, statement), count in _parted(self._recent.conflicts())
             ],
+            "deferred": self._recent.deferred(),
             "queue": backlog._asdict(),
             "workers": [
-                {
-                    **one.model_dump(include={"id", "kind", "host", "pid", "started_at", "alive"}),
-                    "orders_per_second": self._rates.orders_per_second(one.id),
-                }
+                one.model_dump(include={"id", "host", "pid", "started_at", "alive", "orders_per_second"})
                 for one in workers
             ],
             "deadlock": deadlock and facts_of(deadlock),
         }
 
-    async def _read_products(self) -> dict[str, Any]:
-        hottest = self._hottest.top(MOST_PRODUCTS)
+    async def _read_seconds(self, jobs: int) -> None:
+        clock = await read_clock(self._queue)
+        self._ahead, now = clock - time.monotonic(), int(clock)
+        unread = self._recent.unread(now)
+        records = await read_records(
+            self._queue,
+            self._queue.default_queue_name,
+            self._stream,
+            unread,
+            products_from=now - WINDOW_SECONDS + 1,
+        )
+        for second, record in records.items():
+            self._recent.add(second, record)
+            await asyncio.sleep(
+                0
+            )  # at full speed a second takes milliseconds, and the first time there are many
+        self._recent.go_on(now, jobs)
+
+    async def _read_products(self, *, orders_known: bool) -> dict[str, Any]:
+        hottest = self._recent.hottest(MOST_PRODUCTS) if orders_known else []
         if unknown := {product_id for product_id, _ in hottest} - self._names.keys():
             self._names |= await product_names(self._look, unknown)
         self._stocked = self._stocked or await has_products(self._look)
-        return {
-            "products": {
-                "stocked": self._stocked,
-                "orders": self._hottest.orders,
-                "sampled": self._hottest.sampled,
-                "hottest": [
-                    {"product_id": product_id, "name": self._names.get(product_id), "orders": orders}
-                    for product_id, orders in hottest
-                ],
-            }
-        }
+        named = [
+            {"product_id": product_id, "name": self._names.get(product_id), "orders": orders}
+            for product_id, orders in hottest
+        ]
+        orders = self._recent.placed()
+        known = {"orders": orders, "hottest": named} if orders_known else {"orders": None, "hottest": None}
+        return {"products": {"stocked": self._stocked, **known}}
 
     async def _read_letters(self) -> dict[str, Any]:
         letters = await self._letters.oldest(MOST_LETTERS)

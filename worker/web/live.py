@@ -88,7 +88,7 @@ async def live(request: web.Request) -> web.Response:
 
 @routes.get("/live/events")
 async def events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: `history` once, then a `beat` a second, until either side ends it."""
+    """Server-sent events: `history` (five minutes of points) once, then a `beat` a second, until either side ends it."""
     watch = request.app[WATCH]
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -96,9 +96,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     with watch.joined():
         await response.prepare(request)
         try:
-            await _send(response, "history", orjson.dumps(list(watch.history)))
-            while beat := await watch.next():
+            beat = watch.latest or await watch.next()
+            await _send(response, "history", orjson.dumps(beat.points if beat else []))
+            while beat:
                 await _send(response, "beat", beat.json)
+                beat = await watch.next()
         except TimeoutError:
             if request.transport:
                 request.transport.abort()  # a polite end would wait for what lies in its buffer

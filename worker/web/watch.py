@@ -1,7 +1,6 @@
 """All who watch share one reading a second. Nobody watches: nothing is read."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -10,14 +9,13 @@ from typing import Final, Protocol
 import structlog
 
 from worker.queue.background import Background
-from worker.web.beats import Beat, Point
+from worker.web.beats import Beat
 from worker.web.problems import Problem
 
 logger = structlog.get_logger()
 
 BEAT_SECONDS: Final = 1.0
-LINGER_SECONDS: Final = 60.0  # who reloads the page finds its curve again
-HISTORY_BEATS: Final = 300
+LINGER_SECONDS: Final = 60.0  # who reloads the page, or opens another, need not wait for a first beat
 MOST_WATCHERS: Final = 100
 
 
@@ -40,7 +38,7 @@ class Watch:
         self._left_at = 0.0
         self._ended = False
         self._next: asyncio.Future[Beat | None] | None = None
-        self.history: deque[Point] = deque(maxlen=HISTORY_BEATS)
+        self.latest: Beat | None = None  # while it reads
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -75,19 +73,18 @@ class Watch:
         await self._background.stop()
 
     async def _read(self) -> None:
-        source, first = self._open_source(), True
-        self.history.clear()
-        while self._is_watched():
-            try:
-                beat = await source.read()
-            except Exception:  # a bug: it must not leave everybody waiting in silence for ever
-                logger.exception("no beat for the live page")
-            else:
-                if not first:  # it is what the first differences are taken from
-                    self.history.append(beat.point)
-                    self._tell(beat)
-                first = False
-            await asyncio.sleep(BEAT_SECONDS)
+        source = self._open_source()
+        try:
+            while self._is_watched():
+                try:
+                    self.latest = await source.read()
+                except Exception:  # a bug: it must not leave everybody waiting in silence for ever
+                    logger.exception("no beat for the live page")
+                else:
+                    self._tell(self.latest)
+                await asyncio.sleep(BEAT_SECONDS)
+        finally:
+            self.latest = None
 
     def _is_watched(self) -> bool:
         now = asyncio.get_running_loop().time()

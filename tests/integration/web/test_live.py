@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession, web
@@ -18,9 +19,10 @@ from arq.worker import Worker
 
 from jobs.api_keys import add_key, new_key
 from jobs.locks import lock_stock
-from jobs.orders import PlaceOrder
+from jobs.orders import PlaceOrder, Restock
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting
+from tests.integration.conftest import MakeWorker
 from tests.integration.patience import NEVER
 from tests.integration.web.conftest import Client, problem
 from tests.shop import an_order, broken_invariants, open_shop
@@ -45,16 +47,17 @@ Told = Callable[[Mapping[str, Any]], bool]
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.web.watch.BEAT_SECONDS", 0.1)
     # What is counted is counted until the test ends.
-    monkeypatch.setattr("worker.web.rates.WINDOW_SECONDS", NEVER)
-    monkeypatch.setattr("worker.web.hottest.WINDOW_SECONDS", NEVER)
+    monkeypatch.setattr("worker.web.beats.WINDOW_SECONDS", NEVER)
+    monkeypatch.setattr("worker.web.recent.WINDOW_SECONDS", NEVER)
+    monkeypatch.setattr("worker.web.recent.HISTORY_SECONDS", NEVER)
+    monkeypatch.setattr("worker.queue.seconds.KEEP_SECONDS", 2 * NEVER)
     monkeypatch.setattr("worker.queue.vitals.ALIVE_SECONDS", NEVER)
-    monkeypatch.setattr("worker.queue.event_tail.FIRST_SECONDS", NEVER)
 
 
 @pytest.fixture
 async def pulse(redis: ArqRedis, database: Database) -> AsyncIterator[Pulse]:
     """What a worker process tells of itself, here of this process."""
-    started = Pulse(redis, database, "lockstep", Health())
+    started = Pulse(redis, database, Health())
     started.start()
     yield started
     await started.stop()
@@ -74,6 +77,10 @@ async def beat(door: Client) -> dict[str, Any]:
         assert response.status == 200
         content: dict[str, Any] = await response.json()
     return content
+
+
+async def hash_of(redis: ArqRedis, key: str, field: str, value: int) -> None:
+    await redis.execute_command("HSET", key, field, value)  # type: ignore[no-untyped-call]  # redis-py has no type for it
 
 
 async def until_told(door: Client, told: Told) -> dict[str, Any]:
@@ -104,16 +111,18 @@ async def bury(order: PlaceOrder, database: Database, redis: ArqRedis) -> None:
 async def test_an_empty_system_says_what_it_lacks(door: Client) -> None:
     content = await beat(door)
     assert content.pop("at")
+    assert content.pop("points") == []
     assert content == {
         "troubles": [],
         "orders_per_second": 0,
         "outcomes": [],
         "latency": None,
         "conflicts": [],
+        "deferred": 0,
         "queue": {"jobs": 0, "oldest_seconds": 0},
         "workers": [],
         "deadlock": None,
-        "products": {"stocked": False, "orders": 0, "sampled": False, "hottest": []},
+        "products": {"stocked": False, "orders": 0, "hottest": []},
         "dead_letters": {"count": 0, "oldest": []},
     }
 
@@ -130,35 +139,70 @@ async def test_jobs_that_nobody_takes_are_seen_to_wait(
     assert content["products"]["stocked"]
 
 
-async def test_what_the_workers_do_is_told_by_outcome_with_its_latency(
-    door: Client, database: Database, client: OrderClient, worker: Worker, pulse: Pulse
+async def test_what_the_workers_did_before_the_page_was_opened_is_in_its_first_beat(
+    door: Client,
+    database: Database,
+    client: OrderClient,
+    worker: Worker,
+    redis: ArqRedis,
+    stream: EventStream,
 ) -> None:
     await open_shop(database, {1: 20, 2: 5}, {2: 100})
-    await until_told(door, lambda told: bool(told["workers"]))  # from here on it counts
+    pulse = Pulse(redis, database, Health())
     orders = [an_order({1: 1}) for _ in range(20)]
     orders += [an_order({2: 6}), an_order({2: 7}), an_order({2: 2}, customer_id=2)]
     for order in orders:
         await (await client.place(order)).outcome(PATIENCE_SECONDS)
-    content = await until_told(
-        door, lambda told: sum(one["count"] for one in told["outcomes"]) == len(orders)
+    await (await client.restock(Restock(restock_id=uuid4(), product_id=2, quantity=5))).outcome(
+        PATIENCE_SECONDS
     )
+    await Relay(database, stream).relay_batch()
+    await pulse.beat()
+    content = await beat(door)
     assert content["outcomes"] == [
         {"outcome": "placed", "reason": None, "count": 20},
         {"outcome": "rejected", "reason": "insufficient_stock", "count": 2},
         {"outcome": "rejected", "reason": "credit_limit", "count": 1},
+        {"outcome": "restocked", "reason": None, "count": 1},
     ]
-    assert content["latency"]["jobs"] > 0
+    assert content["products"]["orders"] == 20
+    assert content["products"]["hottest"] == [{"product_id": 1, "name": "product 1", "orders": 20}]
+    assert content["latency"]["jobs"] == 24
     assert 0 < content["latency"]["p50"] <= content["latency"]["p95"] <= content["latency"]["p99"]
     (seen,) = content["workers"]
-    assert (seen["kind"], seen["alive"]) == ("lockstep", True)
-    assert seen["orders_per_second"] == content["orders_per_second"]
+    assert seen.keys() == {"id", "host", "pid", "started_at", "alive", "orders_per_second"}
+    assert seen["alive"]
+    assert seen["orders_per_second"] > 0
+
+
+async def test_the_orders_of_a_worker_that_was_killed_are_all_counted(
+    door: Client,
+    database: Database,
+    client: OrderClient,
+    redis: ArqRedis,
+    stream: EventStream,
+    make_worker: MakeWorker,
+) -> None:
+    """It has not said what it has done, and another worker publishes its events."""
+    await open_shop(database, {1: 3})
+    Pulse(redis, database, Health())
+    for _ in range(4):
+        await client.place(an_order({1: 1}))
+    await make_worker(database).main()
+    await Relay(database, stream).relay_batch()
+    content = await beat(door)
+    assert content["workers"] == []
+    assert content["outcomes"] == [
+        {"outcome": "placed", "reason": None, "count": 3},
+        {"outcome": "rejected", "reason": "insufficient_stock", "count": 1},
+    ]
+    assert content["products"]["hottest"] == [{"product_id": 1, "name": "product 1", "orders": 3}]
 
 
 async def test_the_rate_rises_and_falls_with_the_orders(
-    door: Client, database: Database, client: OrderClient, worker: Worker, pulse: Pulse
+    door: Client, database: Database, client: OrderClient, worker: Worker, relay: Relay
 ) -> None:
     await open_shop(database, {1: 10_000})
-    await until_told(door, lambda told: bool(told["workers"]))
 
     async def rises() -> bool:
         receipts = [await client.place(an_order({1: 1})) for _ in range(10)]
@@ -167,7 +211,8 @@ async def test_the_rate_rises_and_falls_with_the_orders(
         return rate > 0
 
     await until(rises, "a rate above nothing")
-    await until_told(door, lambda told: told["orders_per_second"] == 0)
+    content = await until_told(door, lambda told: told["orders_per_second"] == 0)
+    assert any(orders > 0 for _, orders, _ in content["points"])
 
 
 async def test_the_hottest_products_are_named(
@@ -189,7 +234,6 @@ async def test_the_hottest_products_are_named(
         {"product_id": 3, "name": "product 3", "orders": 2},
         {"product_id": 11, "name": "product 11", "orders": 1},
     ]
-    assert content["products"]["sampled"] is False
 
 
 async def test_a_conflict_that_was_retried_is_counted_and_its_deadlock_explained(
@@ -327,21 +371,37 @@ async def test_a_replay_needs_a_key_where_keys_are_needed(settings: Settings, da
             assert response.status == 200, "to look needs none"
 
 
-async def test_a_watcher_gets_the_history_and_then_each_beat(door: Client) -> None:
-    await beat(door)
+async def test_a_watcher_gets_five_minutes_and_then_each_beat(door: Client, redis: ArqRedis) -> None:
+    seconds, _ = await redis.time()
+    for age in (290, 30):
+        await hash_of(redis, f"lockstep:events:second:{seconds - age}", "placed", 7)
+        await hash_of(redis, f"arq:queue:second:{seconds - age}", "jobs", age)
     async with door.get("/live/events") as response:
         assert response.content_type == "text/event-stream"
         assert response.headers["Cache-Control"] == "no-store"
         told = events(response.content)
         name, history = await anext(told)
         assert name == "history"
-        assert [point[1:] for point in history] == [[0, 0]] * len(history)
-        moments = [point[0] for point in history]
+        assert history[:2] == [[seconds - 289, 7, 290], [seconds - 29, 7, 30]]
+        moments = [history[-1][0]]
         for _ in range(2):
             name, content = await anext(told)
             assert name == "beat"
             moments.append(content["at"])
+            assert content["points"] == sorted(content["points"])
+            assert len(content["points"]) <= 10
         assert moments == sorted(set(moments))
+
+
+async def test_the_second_who_watches_is_served_at_once(
+    door: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await beat(door)
+    monkeypatch.setattr("worker.web.watch.BEAT_SECONDS", NEVER)
+    await beat(door)  # and now it rests
+    async with door.get("/live/events") as response:
+        told = events(response.content)
+        assert [(await anext(told))[0] for _ in range(2)] == ["history", "beat"]
 
 
 async def test_too_many_watchers_are_told_to_come_again(
@@ -374,7 +434,7 @@ class _LargeBeats:
     """So much in each beat that no buffer of the network holds many of them."""
 
     async def read(self) -> Beat:
-        return Beat((0.0, None, None), b"1" * 2**20)
+        return Beat([], b"1" * 2**20)
 
 
 @asynccontextmanager
@@ -432,8 +492,9 @@ async def test_without_redis_it_tells_what_the_database_knows(settings: Settings
     application = make_application(settings.model_copy(update={"redis_url": NOBODY}))
     async with TestClient(TestServer(application)) as opened:
         content = await beat(opened)
-    assert content["products"]["stocked"]
+    assert content["products"] == {"stocked": True, "orders": None, "hottest": None}
     assert content["queue"] is content["workers"] is content["dead_letters"] is None
+    assert content["points"] == [[content["at"], None, None]]
     assert content["troubles"] == [
         "Redis does not answer: what is in the queue and what the workers do is not known."
     ]

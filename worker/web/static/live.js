@@ -23,8 +23,15 @@ const cell = (tag, text, name = "") => {
   return made;
 };
 
-// Rows by key: one that stays is filled again and keeps its place, and with it the focus.
-const rows = (id, items, keyOf, cellsOf) => {
+// In the place of what is not there: `none`, or that it is not known.
+const showNone = (id, known, shown) => {
+  put(id, known ? at(id).dataset.none : "not known");
+  show(id, shown);
+};
+
+// Rows by key: one that stays is filled again and keeps its place, and with it the focus. No items: they are not known.
+const rows = (id, known, keyOf, cellsOf) => {
+  const items = known ?? [];
   const body = at(id).tBodies[0];
   const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
   items.forEach((item, index) => {
@@ -41,7 +48,7 @@ const rows = (id, items, keyOf, cellsOf) => {
   });
   old.forEach((row) => row.remove());
   show(id, items.length > 0);
-  show(`${id}-none`, items.length === 0);
+  showNone(`${id}-none`, known !== null, items.length === 0);
 };
 
 const bar = (share) => {
@@ -73,10 +80,10 @@ const showLatency = (latency) => {
 };
 
 const showOutcomes = (outcomes) => {
-  const all = outcomes.reduce((sum, { count }) => sum + count, 0);
+  const all = outcomes?.reduce((sum, { count }) => sum + count, 0);
   const name = ({ outcome, reason }) => (reason ? `${outcome}: ${reason}` : outcome);
-  const shared = outcomes.map((one) => ({ ...one, share: one.count / all }));
-  rows("outcomes", shared, name, (one) => {
+  const shared = outcomes?.map((one) => ({ ...one, share: one.count / all }));
+  rows("outcomes", shared ?? null, name, (one) => {
     const named = cell("th", name(one).replaceAll("_", " "), `outcome ${one.outcome}`);
     named.append(bar(one.share));
     return [named, cell("td", whole(one.count), "figure"), cell("td", percent(one.share), "figure")];
@@ -91,26 +98,21 @@ const showConflicts = (conflicts) =>
   ]);
 
 const showWorkers = (workers, now) => {
-  const told = workers.map((one) => ({ ...one, up: duration(Math.max(0, now - one.started_at)) }));
-  put("alive", whole(workers.filter(({ alive }) => alive).length));
-  rows("workers", told, ({ id }) => id, (one) => [
+  const told = workers?.map((one) => ({ ...one, up: duration(Math.max(0, now - one.started_at)) }));
+  put("alive", workers ? whole(workers.filter(({ alive }) => alive).length) : "–");
+  rows("workers", told ?? null, ({ id }) => id, (one) => [
     cell("th", `${one.host}:${one.pid}`, one.alive ? "alive" : "gone"),
-    cell("td", one.kind),
     cell("td", one.alive ? one.up : "gone", "close"),
     cell("td", one.alive ? rate(one.orders_per_second) : "–", "figure"),
   ]);
 };
 
 const showProducts = (products) => {
-  const most = products.hottest[0]?.orders;
-  const told = products.hottest.map((one) => ({ ...one, share: one.orders / most }));
-  put(
-    "products-about",
-    products.sampled
-      ? `of ${whole(products.orders)} orders of the last minute: those among the newest 500 events of each second`
-      : `of the ${whole(products.orders)} orders placed within the last minute`,
-  );
-  rows("products", told, (one) => one.product_id, (one) => {
+  const hottest = products?.hottest ?? null;
+  const most = hottest?.[0]?.orders;
+  const told = hottest?.map((one) => ({ ...one, share: one.orders / most }));
+  put("products-about", `of the ${hottest ? whole(products.orders) : "–"} orders placed within the last minute`);
+  rows("products", told ?? null, (one) => one.product_id, (one) => {
     const link = document.createElement("a");
     link.href = `/product/${one.product_id}`;
     link.append(one.name ?? "product", " ", cell("span", `#${one.product_id}`, "quiet"));
@@ -120,10 +122,10 @@ const showProducts = (products) => {
   });
 };
 
-const showLetters = ({ count, oldest }) => {
-  put("letters-count", whole(count));
-  at("letters").closest("section").classList.toggle("bad", count > 0);
-  rows("letters", oldest, (one) => `${one.job_id} ${one.buried_at}`, (one) => {
+const showLetters = (letters) => {
+  put("letters-count", letters ? whole(letters.count) : "–");
+  at("letters").closest("section").classList.toggle("bad", letters?.count > 0);
+  rows("letters", letters?.oldest ?? null, (one) => `${one.job_id} ${one.buried_at}`, (one) => {
     const button = cell("button", "Replay");
     button.type = "button";
     button.setAttribute("aria-label", `Replay ${one.job_id}`);
@@ -135,9 +137,9 @@ const showLetters = ({ count, oldest }) => {
 };
 
 let shownDeadlock = null;
-const showDeadlock = (deadlock, now) => {
+const showDeadlock = (deadlock, known, now) => {
   show("deadlock-facts", deadlock !== null);
-  show("deadlock-none", deadlock === null);
+  showNone("deadlock-none", known, deadlock === null);
   if (deadlock === null) return;
   put("deadlock-age", ago(now - deadlock.at));
   if (shownDeadlock === JSON.stringify(deadlock)) return;
@@ -164,8 +166,7 @@ const showNext = (beat) => {
   const jobs = beat.queue?.jobs ?? 0;
   const noWorker = beat.workers !== null && !beat.workers.some(({ alive }) => alive);
   const noProduct = beat.products !== null && !beat.products.stocked;
-  // Outcomes are counted from when somebody watches on; the stream remembers the minute before.
-  const noOrder = !noWorker && !noProduct && beat.outcomes?.length === 0 && jobs === 0 && !beat.products?.hottest.length;
+  const noOrder = !noWorker && !noProduct && beat.outcomes?.length === 0 && jobs === 0;
   put("next-jobs", jobs ? `${whole(jobs)} jobs wait, and no worker runs.` : "No worker runs.");
   show("next-worker", noWorker);
   show("next-catalogue", noProduct);
@@ -180,23 +181,28 @@ const showTroubles = (troubles) => {
   at("troubles").replaceChildren(...troubles.map((trouble) => cell("p", trouble, "notice")));
 };
 
+// What the page knows from before stays: a server that has just started may know less.
+const addPoints = (told) => {
+  const since = told[0]?.[0] ?? Infinity;
+  points = [...points.filter(([time]) => time < since), ...told];
+};
+
 const showBeat = (beat) => {
-  points.push([beat.at, beat.orders_per_second, beat.queue?.jobs ?? null]);
+  addPoints(beat.points);
   showTroubles(beat.troubles);
   showNext(beat);
   showCurves(beat.at);
   put("rate", beat.orders_per_second === null ? "–" : rate(beat.orders_per_second));
   put("jobs", beat.queue ? whole(beat.queue.jobs) : "–");
   put("oldest", beat.queue ? duration(beat.queue.oldest_seconds) : "–");
+  put("deferred", beat.queue ? whole(beat.deferred) : "–");
   showLatency(beat.latency);
-  if (beat.queue) {
-    showOutcomes(beat.outcomes);
-    showConflicts(beat.conflicts);
-    showWorkers(beat.workers, beat.at);
-    showDeadlock(beat.deadlock, beat.at);
-  }
-  if (beat.products) showProducts(beat.products);
-  if (beat.dead_letters) showLetters(beat.dead_letters);
+  showOutcomes(beat.outcomes);
+  showConflicts(beat.conflicts);
+  showWorkers(beat.workers, beat.at);
+  showDeadlock(beat.deadlock, beat.queue !== null, beat.at);
+  showProducts(beat.products);
+  showLetters(beat.dead_letters);
   put("read-at", new Date(beat.at * 1000).toLocaleTimeString());
 };
 
@@ -212,11 +218,7 @@ const connect = () => {
   source?.close();
   source = new EventSource("/live/events");
   heardAt = Date.now();
-  source.addEventListener("history", ({ data }) => {
-    const told = JSON.parse(data);
-    const since = told[0]?.[0] ?? Infinity; // a server that has just started knows less than this page
-    points = [...points.filter(([time]) => time < since), ...told];
-  });
+  source.addEventListener("history", ({ data }) => addPoints(JSON.parse(data)));
   source.addEventListener("beat", ({ data }) => {
     heardAt = Date.now();
     link("live", "live");

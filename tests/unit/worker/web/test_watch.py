@@ -23,7 +23,7 @@ class Source:
         number = await self.given.get()
         if number < 0:
             raise KeyError("a bug")
-        return Beat((number, None, None), b"%d" % number)
+        return Beat([(number, None, None)], b"%d" % number)
 
     def give(self, *numbers: int) -> None:
         for number in numbers:
@@ -57,7 +57,11 @@ async def until(happened: Callable[[], bool]) -> None:
 async def next_number(watch: Watch) -> float:
     beat = await watch.next()
     assert beat
-    return beat.point[0]
+    return beat.points[-1][0]
+
+
+def latest(watch: Watch) -> float | None:
+    return watch.latest and watch.latest.points[-1][0]
 
 
 async def test_nothing_is_read_while_nobody_watches(watch: Watch, sources: list[Source]) -> None:
@@ -66,20 +70,20 @@ async def test_nothing_is_read_while_nobody_watches(watch: Watch, sources: list[
     assert len(sources) == 1
 
 
-async def test_the_first_beat_is_kept_back(watch: Watch, sources: list[Source]) -> None:
+async def test_the_first_beat_is_for_those_who_wait_for_it(watch: Watch, sources: list[Source]) -> None:
     with watch.joined():
         first = asyncio.create_task(next_number(watch))
         await until(lambda: bool(sources))
-        sources[0].give(1, 2)
-        assert await first == 2
-    assert [at for at, *_ in watch.history] == [2]
+        assert watch.latest is None
+        sources[0].give(1)
+        assert await first == 1
 
 
 async def test_all_who_watch_share_one_reading(watch: Watch, sources: list[Source]) -> None:
     with watch.joined(), watch.joined(), watch.joined():
         waiting = [asyncio.create_task(watch.next()) for _ in range(3)]
         await until(lambda: bool(sources))
-        sources[0].give(1, 2)
+        sources[0].give(1)
         beats = await asyncio.gather(*waiting)
         assert beats[0] is beats[1] is beats[2]
     assert len(sources) == 1
@@ -90,7 +94,7 @@ async def test_who_is_busy_misses_beats_and_holds_up_nobody(watch: Watch, source
     with watch.joined():
         await until(lambda: bool(sources))
         sources[0].give(*range(1, 100))
-        await until(lambda: len(watch.history) == 98)  # this one was busy meanwhile
+        await until(lambda: latest(watch) == 99)  # this one was busy meanwhile
         late = asyncio.create_task(next_number(watch))
         await asyncio.sleep(0)
         sources[0].give(100)
@@ -105,7 +109,7 @@ async def test_one_who_leaves_while_it_waits_takes_no_beat_from_the_others(
         await until(lambda: bool(sources))
         leaver.cancel()
         await asyncio.wait([leaver])
-        sources[0].give(1, 2)
+        sources[0].give(1)
         assert await stayer
 
 
@@ -120,14 +124,15 @@ async def test_there_are_only_so_many_who_watch(watch: Watch, monkeypatch: pytes
     assert MOST_WATCHERS > 1
 
 
-async def test_who_comes_back_soon_finds_the_history(watch: Watch, sources: list[Source]) -> None:
+async def test_who_comes_back_soon_has_a_beat_at_once(watch: Watch, sources: list[Source]) -> None:
     with watch.joined():
         await until(lambda: bool(sources))
         sources[0].give(1, 2, 3)
-        await until(lambda: len(watch.history) == 2)
+        await until(lambda: latest(watch) == 3)
     with watch.joined():
+        assert latest(watch) == 3
         sources[0].give(4)
-        await until(lambda: len(watch.history) == 3)
+        await until(lambda: latest(watch) == 4)
     assert len(sources) == 1
 
 
@@ -137,15 +142,15 @@ async def test_the_reading_ends_some_time_after_the_last_has_left(
     monkeypatch.setattr(watching, "LINGER_SECONDS", 0)
     with watch.joined():
         await until(lambda: bool(sources))
-        sources[0].give(1, 2)
-        await until(lambda: len(watch.history) == 1)
-    sources[0].give(3)  # this reading was under way
+        sources[0].give(1)
+        await until(lambda: latest(watch) == 1)
+    sources[0].give(2)  # this reading was under way
     task = watch._background._task
     assert task
     await task
+    assert watch.latest is None, "the beat of a while ago is no beat of now"
     with watch.joined():
         await until(lambda: len(sources) == 2)
-        assert not watch.history, "the curve of a while ago is no curve of now"
 
 
 async def test_the_end_lets_everybody_go(watch: Watch) -> None:
@@ -162,6 +167,6 @@ async def test_a_bug_in_a_reading_is_logged_and_not_the_end(watch: Watch, source
         waiting = asyncio.create_task(next_number(watch))
         await until(lambda: bool(sources))
         with capture_logs() as logs:
-            sources[0].give(1, -1, 2)
+            sources[0].give(-1, 2)
             assert await waiting == 2
     assert [log["event"] for log in logs] == ["no beat for the live page"]
