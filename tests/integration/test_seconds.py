@@ -161,6 +161,13 @@ async def test_an_addition_whose_answer_was_lost_is_added_once(
     assert (await counts(redis))["deferred:restock"] == 5
 
 
+async def test_a_worker_that_starts_again_under_the_same_id_is_another_one(redis: ArqRedis) -> None:
+    """In a container the process id is the same each time."""
+    for _ in range(2):
+        await Additions(redis, QUEUE, "shop:1:0", {}).add({"deferred:restock": 1}, jobs=0)
+    assert (await counts(redis))["deferred:restock"] == 2
+
+
 async def test_a_worker_that_stops_adds_its_last_second(redis: ArqRedis, database: Database) -> None:
     pulse = Pulse(redis, database, Health())
     metrics.DEFERRED.labels("restock").inc()

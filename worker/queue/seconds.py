@@ -11,6 +11,7 @@ from itertools import chain, pairwise
 from math import inf
 from struct import pack, unpack
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -21,7 +22,7 @@ SECOND: Final = ":second:"  # between a name and the Unix second
 PRODUCTS_SUFFIX: Final = (
     ":products"  # as `packed`: a field per product would be thousands of commands per second
 )
-BEAT_SUFFIX: Final = ":beat:"  # and a worker's id: the number of the last addition of that worker
+BEAT_SUFFIX: Final = ":beat:"  # and a worker's id: what the last addition of that worker is known by
 KEEP_SECONDS: Final = 330  # five minutes, and a reader may be late
 JOBS: Final = "jobs"  # in the queue
 
@@ -91,6 +92,7 @@ class Additions:
         self._worker_id = worker_id
         self._added = Counter(counted)
         self._sent: Counter[str] | None = None  # what was sent last, unless Redis has answered
+        self._process = uuid4().hex  # in a container the next process may have the same id
         self._number = 0
 
     async def add(self, counted: Mapping[str, int], jobs: int) -> None:
@@ -102,7 +104,7 @@ class Additions:
         await self._send(self._sent, jobs)
 
     async def _send(self, counts: Counter[str], jobs: int) -> None:
-        arguments: list[Any] = [self._worker_id, self._number, KEEP_SECONDS, jobs]
+        arguments: list[Any] = [self._worker_id, f"{self._process}:{self._number}", KEEP_SECONDS, jobs]
         arguments += chain.from_iterable(counts.items())
         await self._add([self._queue], arguments)
         self._added += counts
