@@ -1,7 +1,9 @@
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.asking import Session, until, until_waiting
 from tests.integration.conftest import MakeWorker
 from tests.integration.patience import NEVER
 from tests.shop import an_order, open_shop
+from worker import metrics
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.probes import Health
@@ -70,6 +73,25 @@ async def test_anybody_sees_what_a_worker_has_come_to(
     assert after.batch.sum - before.batch.sum == 3
     assert len(after.latency.counts) == len(after.latency.bounds) + 1
     assert list(after.latency.counts) == sorted(after.latency.counts)
+
+
+async def test_the_rate_of_a_worker_is_of_its_orders_since_its_last_beat(
+    redis: ArqRedis, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own clock; a beat may be late."""
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: 100.0)
+    monkeypatch.setattr(module, "time", clock)
+    rates = []
+    pulse = Pulse(redis, database, Health())
+    for now, placed, rejected, others in ((101, 5, 0, 0), (103, 6, 2, 9), (104, 0, 0, 9)):
+        metrics.OUTCOMES.labels("place_order", "placed", "").inc(placed)
+        metrics.OUTCOMES.labels("place_order", "rejected", "credit_limit").inc(rejected)
+        metrics.OUTCOMES.labels("cancel_order", "cancelled", "").inc(others)
+        clock.monotonic = partial(float, now)
+        await pulse.beat()
+        rates.append((await only(redis)).orders_per_second)
+    assert rates == [5, 4, 0]
+    await pulse.stop()
 
 
 async def test_a_worker_tells_it_again_and_again_until_it_is_stopped(pulse: Pulse, redis: ArqRedis) -> None:
