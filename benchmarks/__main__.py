@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 
 from benchmarks.arena import Size, open_arena
-from benchmarks.contestants import Contestant, contestants
+from benchmarks.contestant import Contestant
+from benchmarks.contestants import contestants
 from benchmarks.crews import ROOT
 from benchmarks.figures import Run
 from benchmarks.machine import describe

@@ -1,11 +1,11 @@
 """Who is measured, and how: a list in the order of a round."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
 from benchmarks import limit
 from benchmarks.arena import Arena
+from benchmarks.contestant import Contestant, Measured
 from benchmarks.crews import Crew, Workers
 from benchmarks.figures import PERCENTS, Figures, percentile
 from benchmarks.latency import place_on_time, schedule
@@ -20,26 +20,7 @@ IDLE_RATE: Final = 20.0  # orders a second
 HALF: Final = 0.5
 
 
-class Measured(NamedTuple):
-    """What a round came to; `label` is for people."""
-
-    name: str
-    label: str
-    value: float
-
-
-Measure = Callable[[Arena, Workers, Figures], Awaitable[list[Measured]]]
 ChooseLoad = Callable[[Arena], Load]
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """Something that is measured once a round, by a crew that may measure several things."""
-
-    name: str
-    crew: Crew | None
-    unit: str
-    measure: Measure
 
 
 def contestants(worker: str) -> list[Contestant]:

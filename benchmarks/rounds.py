@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from benchmarks.arena import Arena
-from benchmarks.contestants import Contestant
+from benchmarks.contestant import Contestant
 from benchmarks.crews import Workers, running
 from benchmarks.figures import Figure, Run
 from worker.database.retry import DatabaseError
@@ -32,8 +32,8 @@ async def _measure(arena: Arena, contestant: Contestant, workers: Workers, run: 
     except (LockstepError, DatabaseError) as error:
         run.failures.append(f"{contestant.name}: {error}")
         return
-    for name, label, value in measured:
-        run.figures.setdefault(name, Figure(label, contestant.unit)).rounds.append(value)
+    for name, label, value, unit in measured:
+        run.figures.setdefault(name, Figure(label, unit or contestant.unit)).rounds.append(value)
     if contestant.crew:
         command, conflicts = contestant.crew.command, workers.count_events("conflict") - before
         run.conflicts[command] = run.conflicts.get(command, 0) + conflicts
