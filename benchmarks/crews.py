@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from benchmarks.cpu import cpu_seconds
 from worker.embedded import Servers
 from worker.errors import LockstepError
 from worker.processes import stopped_at_the_end
@@ -18,16 +19,35 @@ from worker.settings import PREFIX
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_SECONDS: Final = 30
+START_SECONDS_EACH: Final = 3  # more: 32 workers take a while to start on two busy cores
+USUAL_SIZE: Final = 2
 LOOK_SECONDS: Final = 0.25
 IDLE_SHARE: Final = 0.25  # of a core: an idle worker polls, and no more
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Crew(NamedTuple):
-    """A command, and how many of its processes work side by side."""
+    """A command, and how many of its processes work side by side.
+
+    With a nice value they stay in the session, and so in the scheduling group, of the benchmark: there it counts.
+    """
 
     command: str
     size: int
+    project: Path = ROOT  # the checkout that it runs, by the programs of its own .venv
+    nice: int = 0
+    burners: int = 0  # processes beside it that only use CPU; the measurement starts and ends them
+
+    @property
+    def label(self) -> str:
+        """What its conflicts are counted under: the command alone, if it runs as people run it on two cores."""
+        parts = [self.command]
+        if self.project != ROOT:
+            parts.append(f"in {self.project.name}")
+        if self.size > USUAL_SIZE:
+            parts.append(f"{self.size} workers")
+        if self.nice:
+            parts.append(f"nice {self.nice}, beside {self.burners} burners")
+        return ", ".join(parts)
 
 
 @dataclass(slots=True)
@@ -38,25 +58,20 @@ class Workers:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, crew: Crew, servers: Servers) -> None:
-        """All of them at once."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        environment = kept | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-            "LOCKSTEP_MYSQL_URL": servers.mysql_url,
-            "LOCKSTEP_REDIS_URL": servers.redis_url,
-            "LOCKSTEP_LOG_FORMAT": "json",
-        }
+        """All of them at once, each by itself."""
+        command = (["nice", "-n", str(crew.nice)] if crew.nice else []) + shlex.split(crew.command)
         for number in range(crew.size):
             with self._log(number).open("wb") as log:
                 self.processes.append(
                     subprocess.Popen(
-                        shlex.split(crew.command),
-                        cwd=ROOT,
-                        env=environment,
+                        command,
+                        cwd=crew.project,
+                        env=_environment(crew.project, servers),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
-                        start_new_session=True,
+                        start_new_session=not crew.nice,
+                        process_group=0 if crew.nice else None,  # either way, Ctrl-C does not reach it
                     )
                 )
 
@@ -68,23 +83,22 @@ class Workers:
 
     async def wait_until_idle(self) -> None:
         """Each has started, and does next to nothing. Raises LockstepError where that takes too long."""
+        seconds = START_SECONDS + START_SECONDS_EACH * len(self.processes)
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(seconds):
                 while self.count_events("started") < len(self.processes):
                     self.check_alive()
                     await asyncio.sleep(LOOK_SECONDS)
                 while max(await self.shares_of_a_core(LOOK_SECONDS)) > IDLE_SHARE:
                     self.check_alive()
         except TimeoutError:
-            raise LockstepError(
-                f"the workers are not idle after {START_SECONDS} s: see {self.folder}."
-            ) from None
+            raise LockstepError(f"the workers are not idle after {seconds} s: see {self.folder}.") from None
 
     async def shares_of_a_core(self, seconds: float) -> list[float]:
         """How much of a core each uses in the next seconds."""
-        before = [_cpu_seconds(process.pid) for process in self.processes]
+        before = [cpu_seconds(process.pid) for process in self.processes]
         await asyncio.sleep(seconds)
-        after = [_cpu_seconds(process.pid) for process in self.processes]
+        after = [cpu_seconds(process.pid) for process in self.processes]
         return [(end - begin) / seconds for begin, end in zip(before, after, strict=True)]
 
     def count_events(self, event: str) -> int:
@@ -107,6 +121,12 @@ async def running(crew: Crew | None, servers: Servers, folder: Path) -> AsyncIte
         yield workers
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime
+def _environment(project: Path, servers: Servers) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    programs = Path(sys.executable).parent if project == ROOT else project / ".venv" / "bin"
+    return kept | {
+        "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "")]),
+        "LOCKSTEP_MYSQL_URL": servers.mysql_url,
+        "LOCKSTEP_REDIS_URL": servers.redis_url,
+        "LOCKSTEP_LOG_FORMAT": "json",
+    }

@@ -18,7 +18,7 @@ async def run_rounds(
     rounds = arena.size.rounds
     for number in range(1, rounds + 1):
         for crew, group in groupby(taking_part, key=lambda contestant: contestant.crew):
-            say(f"round {number} of {rounds}: {crew.command if crew else 'no worker'}")
+            say(f"round {number} of {rounds}: {crew.label if crew else 'no worker'}")
             async with running(crew, arena.servers, arena.folder) as workers:
                 for contestant in group:
                     say(f"round {number} of {rounds}: {contestant.name}")
@@ -35,5 +35,5 @@ async def _measure(arena: Arena, contestant: Contestant, workers: Workers, run: 
     for name, label, value, unit in measured:
         run.figures.setdefault(name, Figure(label, unit or contestant.unit)).rounds.append(value)
     if contestant.crew:
-        command, conflicts = contestant.crew.command, workers.count_events("conflict") - before
-        run.conflicts[command] = run.conflicts.get(command, 0) + conflicts
+        label, conflicts = contestant.crew.label, workers.count_events("conflict") - before
+        run.conflicts[label] = run.conflicts.get(label, 0) + conflicts
