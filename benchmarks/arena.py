@@ -9,7 +9,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 
 from benchmarks.crews import Workers
-from benchmarks.drain import STAGED, drain, fill
+from benchmarks.drain import STAGED, Drained, drain, fill
 from benchmarks.loads import Load
 from benchmarks.shop import find_faults, refill
 from worker.database.transactions import Database
@@ -28,6 +28,7 @@ class Size:
     orders: int  # of the slowest; the others place some times as many
     latency_seconds: float
     idle_seconds: float
+    starved_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -48,11 +49,15 @@ class Arena:
         await refill(self.database, self.servers.migration_url, load)
         await self.queue.flushdb()
 
-    async def rate(self, workers: Workers, load: Load, chunk: int) -> float:
-        """Orders a second of idle workers on a full queue."""
+    async def drain(self, workers: Workers, load: Load, chunk: int) -> Drained:
+        """Idle workers get a full queue, and empty it."""
         await fill(self.staging, load.orders, chunk)
         await workers.wait_until_idle()
-        return len(load.orders) / await drain(self.queue, workers)
+        return await drain(self.queue, workers, len(load.orders))
+
+    async def rate(self, workers: Workers, load: Load, chunk: int) -> float:
+        """Orders a second of idle workers on a full queue."""
+        return len(load.orders) / (await self.drain(workers, load, chunk)).seconds
 
     async def check(self, load: Load) -> None:
         """Raise LockstepError unless every order has one outcome and every invariant holds."""
