@@ -41,6 +41,22 @@ def baskets(folder: Path, count: int) -> Load:
     return replace(shop(folder, -(-count // len(found))), orders=list(repeated(found, count)))
 
 
+@cache
+def short_baskets(folder: Path, lines: int, count: int) -> Load:
+    """The same with the first `lines` products of each order that has so many."""
+    found = [_cut(order, lines) for order in read_baskets(folder) if len(order.quantities) >= lines]
+    return replace(shop(folder, -(-count // len(found))), orders=list(repeated(found, count)))
+
+
+def _cut(order: PlaceOrder, lines: int) -> PlaceOrder:
+    first_ones = islice(order.quantities.items(), lines)
+    return PlaceOrder(
+        order_id=order.order_id,
+        customer_id=order.customer_id,
+        lines=tuple(Line(product_id=product_id, quantity=quantity) for product_id, quantity in first_ones),
+    )
+
+
 def read_baskets(folder: Path) -> list[PlaceOrder]:
     """The orders of a folder."""
     with open_source(str(folder / "orders.jsonl.gz")) as source:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.loads import baskets, order_ids, single_lines
+from benchmarks.loads import baskets, order_ids, short_baskets, single_lines
 from worker.errors import LockstepError
 
 SAMPLES = Path(__file__).resolve().parents[3] / "samples" / "journey"
@@ -36,6 +36,13 @@ def test_one_product_and_a_thousand_have_the_same_number_of_lines_and_enough_sto
     assert len({line.product_id for order in thousand.orders for line in order.lines}) > 900
     assert {len(order.lines) for order in [*one.orders, *thousand.orders]} == {1}
     assert {product.available for product in [*one.products, *thousand.products]} == {3000}
+
+
+def test_short_baskets_have_so_many_products_each_and_ids_of_their_own() -> None:
+    short = short_baskets(SAMPLES, 6, 1100)
+    assert {len(order.lines) for order in short.orders} == {6}
+    assert {len(order.quantities) for order in short.orders} == {6}
+    assert len({order.order_id for order in short.orders}) == 1100
 
 
 def test_a_bad_line_is_named(tmp_path: Path) -> None:
