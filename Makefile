@@ -46,7 +46,7 @@ lab: setup ## every pitfall on a private MariaDB, and the report in build/lab/in
 lab-full: setup ## the real jobs under every interleaving of their statements (many minutes)
 	@LOCKSTEP_TEST_PART=all $(BIN)/python -m pytest -s tests/lab/test_interleavings.py
 
-bench: setup ## speed and latency beside a reference worker, the SQL alone and arq alone (10 minutes)
+bench: setup ## speed and latency beside a reference worker, the SQL and arq alone, and of starved workers (30 minutes)
 	@$(BIN)/python -m benchmarks
 
 soak: setup ## ten minutes of orders while everything around them fails, then every check

@@ -1,6 +1,7 @@
 """Who is measured, and how: a list in the order of a round."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from benchmarks import limit
@@ -10,11 +11,20 @@ from benchmarks.crews import Crew, Workers
 from benchmarks.figures import PERCENTS, Figures, percentile
 from benchmarks.latency import place_on_time, schedule
 from benchmarks.loads import MANY_PRODUCTS, Load, baskets, single_lines
+from benchmarks.many_workers import many_workers
+from benchmarks.starved import PREFIX, starved, starved_beside
 
 REFERENCE: Final = "arq benchmarks.reference.worker.Settings"
 ARQ: Final = "arq worker.main"
 NO_OP: Final = "arq benchmarks.noop.settings"
 NO_OP_BY_PAGE: Final = "python -m benchmarks.noop"
+BEFORE: Final = "lockstep worker"  # of a checkout with `arq worker.main` and a faster worker beside it
+# The same with 20 orders a batch and 40 claimed, for a starved machine; it claims two batches.
+BEFORE_FIXED: Final = (
+    'python -c "from worker.queue import group_commit; group_commit.MAX_BATCH = 20; from worker import main;'
+    ' assert main.JOBS_BY_PAGE == 40; main.run()"'
+)
+FIXED: Final = f"before-{PREFIX}16"
 CHUNK: Final = 100  # orders a bulk job
 IDLE_RATE: Final = 20.0  # orders a second
 HALF: Final = 0.5
@@ -23,8 +33,8 @@ HALF: Final = 0.5
 ChooseLoad = Callable[[Arena], Load]
 
 
-def contestants(worker: str) -> list[Contestant]:
-    """All of them; `worker` is the command that starts a worker of Lockstep."""
+def contestants(worker: str, before: Path | None = None) -> list[Contestant]:
+    """All of them; `worker` is the command that starts a worker, `before` an earlier checkout with a .venv."""
     reference, one, two = Crew(REFERENCE, 2), Crew(worker, 1), Crew(worker, 2)
     return [
         _drain("reference", "reference worker", reference, _baskets(1)),
@@ -48,6 +58,7 @@ def contestants(worker: str) -> list[Contestant]:
         Contestant("idle-cpu", one, "% of a core", _idle_cpu),
         _drain("single-2", "Lockstep, single orders", two, _baskets(5)),
         _drain("bulk-2", "Lockstep, bulk of 100", two, _baskets(5), CHUNK),
+        *(_before(before) if before else ()),
         _drain("one-product", "Lockstep, bulk, one line, one product", two, _single_lines(1, 5), CHUNK),
         _drain(
             "thousand-products",
@@ -58,7 +69,20 @@ def contestants(worker: str) -> list[Contestant]:
         ),
         Contestant("idle", two, "ms", _latency_idle),
         Contestant("half", two, "ms", _latency_half),
+        *many_workers(worker),
+        *starved(worker),
+        *(
+            [starved_beside(FIXED, "before, 20 a batch, 16 burners", BEFORE_FIXED, 16, before)]
+            if before
+            else ()
+        ),
     ]
+
+
+def _before(project: Path) -> Iterator[Contestant]:
+    crew = Crew(BEFORE, 2, project)
+    yield _drain("before-single-2", "before, single orders", crew, _baskets(5))
+    yield _drain("before-bulk-2", "before, bulk of 100", crew, _baskets(5), CHUNK)
 
 
 def _drain(name: str, label: str, crew: Crew, choose: ChooseLoad, chunk: int = 1) -> Contestant:

@@ -1,5 +1,8 @@
+from pathlib import Path
+
+from benchmarks.contestants import contestants
 from benchmarks.figures import Figure, Run
-from benchmarks.goals import best_limit, judge
+from benchmarks.goals import GOALS, LIMIT, best_limit, judge
 
 WORKER = "arq worker.main"
 
@@ -39,3 +42,28 @@ def test_one_conflict_of_lockstep_is_too_many_and_others_do_not_count() -> None:
     assert met(a_run({WORKER: 0, "another worker": 5}))[text] is True
     assert met(a_run({WORKER: 1}))[text] is False
     assert met(a_run({"another worker": 5}))[text] is None
+
+
+def test_a_goal_that_every_round_has_to_meet_is_judged_by_the_worst() -> None:
+    figures = {"workers-bulk-16-again": Figure("", "jobs", [0.0, 0.0, 1.0])}
+    text = "16 workers, jobs claimed again"
+    assert met(Run(WORKER, {}, figures))[text] is False
+    assert met(a_run(workers_bulk_16_again=0))[text] is True
+
+
+def test_more_workers_are_compared_with_two_of_the_same_run() -> None:
+    run = a_run(workers_bulk_2=1000, workers_bulk_16=900, workers_bulk_32=899)
+    assert met(run)["bulk, 16 workers / 2 workers"] is True
+    assert met(run)["bulk, 32 workers / 2 workers"] is False
+
+
+def test_what_is_to_be_compared_with_nothing_is_neither_met_nor_missed() -> None:
+    text = "beside 16 burners, delivered, now / before with 20 a batch"
+    assert met(a_run(starved_16_delivered=90, before_starved_16_delivered=100))[text] is True
+    assert met(a_run(starved_16_delivered=90, before_starved_16_delivered=0))[text] is None
+
+
+def test_every_figure_of_a_goal_is_measured() -> None:
+    measured = {one.name for one in contestants(WORKER, Path("before"))}
+    for name in (name for goal in GOALS for name in (goal.figure, goal.over) if name and name != LIMIT):
+        assert any(name == one or name.startswith((f"{one}-", "start-p")) for one in measured), name

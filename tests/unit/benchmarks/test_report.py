@@ -1,9 +1,10 @@
 import json
+from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.figures import Figure, Run
-from benchmarks.report import draw_table, draw_throughput, to_json
+from benchmarks.report import draw_main_table, draw_tables, draw_throughput, to_json, write_files
 
 
 def a_run() -> Run:
@@ -21,7 +22,7 @@ def a_run() -> Run:
 def printed(run: Run) -> list[list[str]]:
     console = Console(width=100, record=True)
     with console.capture() as capture:
-        console.print(draw_table(run))
+        console.print(draw_main_table(run))
     return [line.split() for line in capture.get().splitlines()]
 
 
@@ -45,6 +46,48 @@ def test_a_round_that_does_not_count_is_told() -> None:
     assert ["rounds", "that", "count", "not", "all"] in printed(run)
     assert ["bulk-2:", "1", "orders", "have", "no", "outcome"] in printed(run)
     assert to_json(run)["conservation"] == {"holds": False, "failures": run.failures}
+
+
+def printed_apart(figures: dict[str, Figure]) -> list[list[str]]:
+    console = Console(width=100, record=True)
+    with console.capture() as capture:
+        for table in draw_tables(Run("a worker", {}, figures)):
+            console.print(table)
+    return [line.split() for line in capture.get().splitlines()]
+
+
+def test_many_workers_have_a_table_with_a_row_each() -> None:
+    figures = {
+        "workers-bulk-16": Figure("", "orders/s", [1500.0]),
+        "workers-bulk-16-deferred": Figure("", "jobs", [6]),
+        "workers-bulk-16-again": Figure("", "jobs", [5]),
+        "workers-bulk-16-conflicts": Figure("", "statements", [0]),
+        "workers-single-2": Figure("", "orders/s", [2500.0]),
+    }
+    lines = printed_apart(figures)
+    assert ["bulk,", "16", "workers", "1,500", "6.0", "5.0", "0.0"] in lines
+    assert ["single,", "2", "workers", "2,500"] in lines
+    assert not any("4" in line for line in lines), "what was not measured has no row"
+
+
+def test_starved_workers_have_a_table_with_a_column_for_each_number_of_burners() -> None:
+    figures = {
+        f"{name}-{what}": Figure("", "", [value])
+        for name, value in {"starved-0": 20000.0, "starved-16": 900.0, "before-starved-16": 1000.0}.items()
+        for what in ("delivered", "runs")
+    }
+    lines = printed_apart(figures)
+    assert ["outcomes", "delivered", "20,000", "900", "1,000"] in lines
+    assert ["starved-0", "20,000"] not in lines
+
+
+def test_the_files_have_a_chart_of_many_workers_where_these_were_measured(tmp_path: Path) -> None:
+    assert [path.name for path in write_files(a_run(), tmp_path)] == ["results.json", "chart.svg"]
+    run = a_run()
+    run.figures["workers-bulk-16"] = Figure("", "orders/s", [1500.0])
+    (*_, chart) = write_files(run, tmp_path)
+    assert chart.name == "workers.svg"
+    assert "1,500" in chart.read_text()
 
 
 def test_the_results_are_json_with_every_round() -> None:
