@@ -40,16 +40,15 @@ def _measure(kind: str, size: int) -> Measure:
         drained = await arena.drain(workers, load, KINDS[kind])
         after = await read_counts(arena.queue, workers)
         await arena.check(load)
+        measured = {
+            "deferred": (after.deferred - before.deferred, "jobs"),
+            "again": (drained.again, "jobs"),
+            "thrown-away": (after.runs - before.runs - len(load.orders), "orders"),
+            "conflicts": (workers.count_events("conflict") - conflicts, "statements"),
+        }
         return [
             Measured(name, label, len(load.orders) / drained.seconds),
-            Measured(f"{name}-deferred", f"{label}, deferred", after.deferred - before.deferred, "jobs"),
-            Measured(f"{name}-again", f"{label}, claimed again", drained.again, "jobs"),
-            Measured(
-                f"{name}-conflicts",
-                f"{label}, conflicts",
-                workers.count_events("conflict") - conflicts,
-                "statements",
-            ),
+            *(Measured(f"{name}-{what}", f"{label}, {what}", *value) for what, value in measured.items()),
         ]
 
     return measure

@@ -50,7 +50,10 @@ def draw_main_table(run: Run) -> Table:
 def draw_workers(run: Run) -> Table:
     """What many workers came to, by the medians."""
     rows = {label_of(kind, size): f"{MANY}{kind}-{size}" for kind in KINDS for size in SIZES}
-    columns = {SPEED: "", "deferred": "-deferred", "claimed again": "-again", "conflicts": "-conflicts"}
+    columns = {
+        SPEED: "", "deferred": "-deferred", "claimed again": "-again", "thrown away": "-thrown-away",
+        "conflicts": "-conflicts",
+    }  # fmt: skip
     table = _matrix("", columns)
     for label, name in rows.items():
         _add_row(table, label, [run.figures.get(name + suffix) for suffix in columns.values()])

@@ -61,11 +61,12 @@ def test_many_workers_have_a_table_with_a_row_each() -> None:
         "workers-bulk-16": Figure("", "orders/s", [1500.0]),
         "workers-bulk-16-deferred": Figure("", "jobs", [6]),
         "workers-bulk-16-again": Figure("", "jobs", [5]),
+        "workers-bulk-16-thrown-away": Figure("", "orders", [300]),
         "workers-bulk-16-conflicts": Figure("", "statements", [0]),
         "workers-single-2": Figure("", "orders/s", [2500.0]),
     }
     lines = printed_apart(figures)
-    assert ["bulk,", "16", "workers", "1,500", "6.0", "5.0", "0.0"] in lines
+    assert ["bulk,", "16", "workers", "1,500", "6.0", "5.0", "300", "0.0"] in lines
     assert ["single,", "2", "workers", "2,500"] in lines
     assert not any("4" in line for line in lines), "what was not measured has no row"
 
