@@ -21,6 +21,7 @@ class Counts(NamedTuple):
 
     runs: int = 0  # orders that were run in a batch, each time counted
     deferred: int = 0  # jobs that went back to the queue
+    conflicts: int = 0  # statements that met a deadlock or another conflict, whether tried again or not
 
 
 async def read_counts(redis: ArqRedis, workers: Workers) -> Counts:
@@ -38,6 +39,7 @@ async def read_counts(redis: ArqRedis, workers: Workers) -> Counts:
             return Counts(
                 round(sum(vitals["batch"]["sum"] for vitals in up_to_date)),
                 sum(sum(vitals["deferred"].values()) for vitals in up_to_date),
+                sum(sum(vitals["conflicts"].values()) for vitals in up_to_date),
             )
         await asyncio.sleep(LOOK_SECONDS)
     raise LockstepError(f"a worker has not said for {PATIENCE_SECONDS} s what it has counted.")

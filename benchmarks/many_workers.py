@@ -36,7 +36,7 @@ def _measure(kind: str, size: int) -> Measure:
     async def measure(arena: Arena, workers: Workers, _: Figures) -> list[Measured]:
         load = baskets(arena.size.data, TIMES[kind] * arena.size.orders)
         await arena.prepare(load)
-        before, conflicts = await read_counts(arena.queue, workers), workers.count_events("conflict")
+        before = await read_counts(arena.queue, workers)
         drained = await arena.drain(workers, load, KINDS[kind])
         after = await read_counts(arena.queue, workers)
         await arena.check(load)
@@ -44,7 +44,7 @@ def _measure(kind: str, size: int) -> Measure:
             "deferred": (after.deferred - before.deferred, "jobs"),
             "again": (drained.again, "jobs"),
             "thrown-away": (after.runs - before.runs - len(load.orders), "orders"),
-            "conflicts": (workers.count_events("conflict") - conflicts, "statements"),
+            "conflicts": (after.conflicts - before.conflicts, "statements"),
         }
         return [
             Measured(name, label, len(load.orders) / drained.seconds),

@@ -77,7 +77,7 @@ def _measure(name: str, label: str, crew: Crew) -> Measure:
             **figures(window, thrown_away, finished),
             "deferred": (counts.deferred, "jobs"),
             "again": (claimed_again(timings), "jobs"),
-            "conflicts": (workers.count_events("conflict"), "statements"),
+            "conflicts": (counts.conflicts, "statements"),
         }
         return [Measured(f"{name}-{what}", f"{label}, {what}", *value) for what, value in measured.items()]
 
