@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.__main__ import SAMPLES, WORKER
 from benchmarks.arena import Size, open_arena
 from benchmarks.backlog_turns import Backlog, Turn
-from benchmarks.contestants import ARQ, CHUNK
+from benchmarks.contestants import CHUNK
 from benchmarks.crews import ROOT, Crew
 from benchmarks.loads import read_baskets, repeated
 from benchmarks.machine import describe
@@ -33,7 +33,7 @@ FOLDER: Final = ROOT / ".lockstep" / "backlog"
 RESULTS: Final = ROOT / "build" / "bench" / "backlog.json"
 FEW: Final = 10_000  # orders of a backlog that is not deep
 SINGLE, BULK = (0, 1), (2, 3)  # backlogs, and their numbers in Redis: the deep one and the small one
-TURNS: Final = ((WORKER, SINGLE), (WORKER, BULK), (ARQ, SINGLE))
+TURNS: Final = ((WORKER, SINGLE), (WORKER, BULK))
 MOST: Final = 10**9  # orders that a queue ever gets
 
 

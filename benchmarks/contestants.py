@@ -15,10 +15,8 @@ from benchmarks.many_workers import many_workers
 from benchmarks.starved import PREFIX, starved, starved_beside
 
 REFERENCE: Final = "arq benchmarks.reference.worker.Settings"
-ARQ: Final = "arq worker.main"
-NO_OP: Final = "arq benchmarks.noop.settings"
-NO_OP_BY_PAGE: Final = "python -m benchmarks.noop"
-BEFORE: Final = "lockstep worker"  # of a checkout with `arq worker.main` and a faster worker beside it
+NO_OP: Final = "python -m arq benchmarks.noop.settings"
+BEFORE: Final = "lockstep worker"  # of a checkout in which it was the faster one of two kinds of worker
 # The same with 20 orders a batch and 40 claimed, for a starved machine; it claims two batches.
 BEFORE_FIXED: Final = (
     'python -c "from worker.queue import group_commit; group_commit.MAX_BATCH = 20; from worker import main;'
@@ -46,13 +44,8 @@ def contestants(worker: str, before: Path | None = None) -> list[Contestant]:
             _single_lines(MANY_PRODUCTS, 1),
         ),
         *(_limit(batch) for batch in limit.BATCHES),
-        _no_op("no-op-1", "arq, empty jobs, one worker", Crew(NO_OP, 1), 2),
-        _no_op("no-op-2", "arq, empty jobs", Crew(NO_OP, 2), 2),
-        _no_op("page-no-op-1", "pages of empty jobs, one worker", Crew(NO_OP_BY_PAGE, 1), 10),
-        _no_op("page-no-op-2", "pages of empty jobs", Crew(NO_OP_BY_PAGE, 2), 10),
-        _drain("arq-single-1", "arq worker.main, single orders, one worker", Crew(ARQ, 1), _baskets(1)),
-        _drain("arq-single-2", "arq worker.main, single orders", Crew(ARQ, 2), _baskets(1)),
-        _drain("arq-bulk-2", "arq worker.main, bulk of 100", Crew(ARQ, 2), _baskets(5), CHUNK),
+        _no_op("no-op-1", "empty jobs, one worker", Crew(NO_OP, 1)),
+        _no_op("no-op-2", "empty jobs", Crew(NO_OP, 2)),
         _drain("single-1", "Lockstep, single orders, one worker", one, _baskets(5)),
         _drain("bulk-1", "Lockstep, bulk of 100, one worker", one, _baskets(5), CHUNK),
         Contestant("idle-cpu", one, "% of a core", _idle_cpu),
@@ -96,9 +89,9 @@ def _drain(name: str, label: str, crew: Crew, choose: ChooseLoad, chunk: int = 1
     return Contestant(name, crew, "orders/s", measure)
 
 
-def _no_op(name: str, label: str, crew: Crew, times: int) -> Contestant:
+def _no_op(name: str, label: str, crew: Crew) -> Contestant:
     async def measure(arena: Arena, workers: Workers, _: Figures) -> list[Measured]:
-        load = baskets(arena.size.data, times * arena.size.orders)
+        load = baskets(arena.size.data, 10 * arena.size.orders)
         await arena.prepare(load)
         return [Measured(name, label, await arena.rate(workers, load, 1))]
 

@@ -43,12 +43,8 @@ class Verdict:
 GOALS: Final = (
     Goal("bulk / reference", "bulk-2", least=10, over="reference"),
     Goal("bulk / limit", "bulk-2", least=0.7, over=LIMIT),
-    Goal("single / arq's empty jobs", "single-2", least=0.8, over="no-op-2"),
+    Goal("single / empty jobs", "single-2", least=0.8, over="no-op-2"),
     Goal("the same, one worker", "single-1", least=0.8, over="no-op-1"),
-    Goal("single / empty jobs, both by arq worker.main", "arq-single-2", least=0.8, over="no-op-2"),
-    Goal("the same, one worker", "arq-single-1", least=0.8, over="no-op-1"),
-    Goal("single / empty jobs, both by page", "single-2", least=0.8, over="page-no-op-2"),
-    Goal("the same, one worker", "single-1", least=0.8, over="page-no-op-1"),
     Goal("one product / a thousand products", "one-product", least=1.0, over="thousand-products"),
     Goal("single orders, now / before", "single-2", least=0.85, over="before-single-2"),
     Goal("bulk, now / before", "bulk-2", least=1.0, over="before-bulk-2"),

@@ -1,7 +1,6 @@
 """Jobs that do nothing: what is left is the queue itself, the ceiling of one order a job.
 
-`arq benchmarks.noop.settings` runs them with the settings of `arq worker.main`, `python -m benchmarks.noop` with those
-of `lockstep worker`.
+`arq benchmarks.noop.settings` runs them with the settings of `arq worker.main`.
 """
 
 from typing import Any, Final
@@ -11,7 +10,6 @@ from arq.worker import func, get_kwargs
 
 from worker import main
 from worker.logs import set_up_logs
-from worker.queue.page_worker import PageWorker
 from worker.queue.tasks import FUNCTIONS
 
 
@@ -30,6 +28,3 @@ settings: Final[dict[str, Any]] = {
     "on_startup": _say_that_it_started,
     "on_shutdown": None,
 }
-
-if __name__ == "__main__":
-    PageWorker(**{**settings, "max_jobs": main.JOBS_BY_PAGE}).run()

@@ -61,9 +61,8 @@ def test_the_table_and_the_chart_show_it(output: Path) -> None:
     printed = (output / "printed").read_text()
     for line in (
         "reference worker ",
-        "arq, empty jobs",
-        "pages of empty jobs",
-        "arq worker.main, single orders",
+        "empty jobs",
+        "Lockstep, single orders",
         "Lockstep, bulk of 100",
         "bulk / limit",
         "bulk, 32 workers ",
