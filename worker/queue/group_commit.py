@@ -60,14 +60,21 @@ class OverdueError(Exception):
 
 
 @dataclass(slots=True, eq=False)
+class _Job:
+    """A job with requests in a batch is neither given up nor cancelled: it gets the outcome of all of them."""
+
+    since: float
+    has_begun: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class _Share(Generic[Request, Outcome]):
-    """Requests of one job that go into the same batch, and their results, which its job may no longer wait for."""
+    """Requests of one job that go into the same batch, and their results, which it may no longer wait for."""
 
     asked: "Sequence[tuple[Request, str | None]]"  # with their traceparents
     weight: int
-    since: float
+    job: _Job
     results: "asyncio.Future[list[Outcome | Exception]]"
-    has_begun: bool = False
 
     def answer(self, results: "list[Outcome | Exception]") -> None:
         if not self.results.done():
@@ -101,8 +108,9 @@ class GroupCommit(Generic[Request, Outcome]):
         results all the same.
         """
         loop = asyncio.get_running_loop()
+        job = _Job(loop.time())
         pages = self._pages(zip(requests, traceparents, strict=True))
-        shares = [_Share(*page, loop.time(), loop.create_future()) for page in pages]
+        shares = [_Share(*page, job, loop.create_future()) for page in pages]
         if not shares:
             return []
         self._lanes[again] += shares
@@ -113,7 +121,7 @@ class GroupCommit(Generic[Request, Outcome]):
         try:
             return [*chain.from_iterable([await asyncio.shield(share.results) for share in shares])]
         except asyncio.CancelledError:
-            if any(share.has_begun for share in shares):
+            if job.has_begun:
                 return [*chain.from_iterable([await share.results for share in shares])]
             for share in shares:
                 share.results.cancel()
@@ -158,20 +166,21 @@ class GroupCommit(Generic[Request, Outcome]):
                 break
             batch.append(share)
         for share in batch:
-            share.has_begun = True
-        self._lanes[number] = [share for share in lane if not share.has_begun]
+            share.job.has_begun = True
+        taken = set(batch)
+        self._lanes[number] = [share for share in lane if share not in taken]
         return batch
 
     def _give_up(self) -> None:
         """What has waited for too long; the timer is for the next."""
         loop = asyncio.get_running_loop()
         too_old = loop.time() - self._wait_seconds
-        for lane in self._lanes:
-            for share in lane:
-                if share.since <= too_old:
-                    waited = OverdueError(f"it was in no batch within {self._wait_seconds} s")
-                    share.answer([waited] * len(share.asked))
-        left = [share.since for lane in self._lanes for share in lane if not share.results.done()]
+        idle = [share for lane in self._lanes for share in lane if not share.job.has_begun]
+        for share in idle:
+            if share.job.since <= too_old:
+                waited = OverdueError(f"it was in no batch within {self._wait_seconds} s")
+                share.answer([waited] * len(share.asked))
+        left = [share.job.since for share in idle if not share.results.done()]
         self._timer = loop.call_at(min(left) + self._wait_seconds, self._give_up) if left else None
 
     async def _run(self, batch: Sequence[_Share[Request, Outcome]], *, is_doubtful: bool) -> None:

@@ -24,6 +24,9 @@ from worker.queue.wire import EXPIRES_MS, QUEUE_ERRORS, WAKE_SUFFIX, deserialize
 logger = structlog.get_logger()
 
 LOOK_SECONDS: Final = 0.1  # jobs of clients that do not wake a worker start this late
+FULL_SECONDS: Final = (
+    0.5  # arq has its cron jobs, aborts and health to see to, although there is no room for a job
+)
 RENEW_SECONDS: Final = LEASE_SECONDS / 5
 
 
@@ -57,7 +60,7 @@ class PagedRedis(ArqRedis):
         self._queue = name
         if not self._waiting:
             if self.room.jobs <= 0 or self.room.bytes <= 0:
-                await self.room.wait(LOOK_SECONDS)
+                await self.room.wait(FULL_SECONDS)
             else:
                 await self._claim_or_wait(max, num)
         return [job.job_id for job in self._waiting.values()][:num]

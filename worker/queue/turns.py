@@ -24,7 +24,7 @@ logger = structlog.get_logger()
 TURN_SECONDS: Final = (
     1.0  # then it is the next one's, as if this worker had died: a batch that is starved lets others in
 )
-LOOK_SECONDS: Final = 0.3  # how often those who wait see whether a turn has run out
+LOOK_SECONDS: Final = 0.25  # how often those who wait see whether a turn has run out
 ANSWER_SECONDS: Final = 1.0  # no batch waits longer for Redis itself
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
