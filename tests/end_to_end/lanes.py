@@ -32,7 +32,7 @@ from worker.queue.event_stream import count_first_events
 from worker.settings import Settings
 
 STATEMENT_SECONDS: Final = 1.2
-# As short as they can be: the job of a dead worker is free 10 s after job_seconds and the grace.
+# As short as they can be.
 HASTY: Final[dict[str, Any]] = {
     "lock_wait_seconds": 1,
     "statement_seconds": STATEMENT_SECONDS,

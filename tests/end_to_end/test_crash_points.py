@@ -5,9 +5,8 @@ The points come from a recording, so a new statement or command is one by itself
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -17,7 +16,7 @@ from arq.connections import ArqRedis
 from rich.console import Console
 from rich.table import Table
 
-from tests.end_to_end.conftest import ARQ, LOCKSTEP
+from tests.end_to_end.conftest import ARQ
 from tests.end_to_end.lanes import Asked, Lane, Place
 from tests.end_to_end.watch import Point
 from tests.shop import an_order
@@ -28,11 +27,8 @@ from worker.embedded import Servers
 
 pytestmark = pytest.mark.sampled(inside=True)
 SHARE: Final = size(10, 1)  # one run in so many
-LANES: Final = size(
-    {"arq worker.main": 5, "lockstep worker": 7}, {"arq worker.main": 12, "lockstep worker": 16}
-)  # most of a run is waiting
+LANES: Final = size(12, 28)  # most of a run is waiting
 RECORDINGS: Final = 3
-COMMANDS: Final = {"arq worker.main": ARQ, "lockstep worker": LOCKSTEP}
 
 
 async def place_one(lane: Lane) -> AsyncIterator[Asked]:
@@ -49,17 +45,16 @@ async def stage_one(lane: Lane) -> AsyncIterator[Asked]:
     yield await lane.stage(an_order({1: 1, 3: 2}))
 
 
-PLACING: Final[dict[str, Place]] = {"an order": place_one, "a job of three": place_three}
-PATHS: Final[dict[str, dict[str, Place]]] = {
-    "arq worker.main": PLACING,
-    "lockstep worker": {**PLACING, "a staged order": stage_one},  # the sweeper is the same in both
+PATHS: Final[dict[str, Place]] = {
+    "an order": place_one,
+    "a job of three": place_three,
+    "a staged order": stage_one,
 }
 
 
 class Run(NamedTuple):
     """One fault at one point."""
 
-    command: str
     path: str
     point: Point
     fault: Fault
@@ -73,19 +68,13 @@ async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
     servers: Servers, redis: ArqRedis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with AsyncExitStack() as stack:
-        lanes = {
-            name: await asyncio.gather(
-                *(
-                    stack.enter_async_context(
-                        Lane.open(servers, redis, command, tmp_path / f"{name} {n}.log")
-                    )
-                    for n in range(LANES[name])
-                )
+        lanes = await asyncio.gather(
+            *(
+                stack.enter_async_context(Lane.open(servers, redis, ARQ, tmp_path / f"{n}.log"))
+                for n in range(LANES)
             )
-            for name, command in COMMANDS.items()
-        }
-        points = await asyncio.gather(*(record(name, lanes[name]) for name in COMMANDS))
-        runs = [Run(*point, fault) for point in chain(*points) for fault in Fault]
+        )
+        runs = [Run(*point, fault) for point in await record(lanes) for fault in Fault]
         results = await run_all(chosen(runs), lanes)
     with capsys.disabled():
         print_results(runs, results)
@@ -93,16 +82,15 @@ async def test_orders_have_their_outcome_whatever_breaks_at_any_command(
     assert not failures, "\n".join(failures)
 
 
-async def record(command: str, lanes: Sequence[Lane]) -> list[tuple[str, str, Point]]:
+async def record(lanes: Sequence[Lane]) -> list[tuple[str, Point]]:
     """The points of each path: what several recordings share, since a poll may fall in between by chance."""
-    places = PATHS[command].values()
-    recordings = await asyncio.gather(*(lane.record(places) for lane in lanes[:RECORDINGS]))
+    recordings = await asyncio.gather(*(lane.record(PATHS.values()) for lane in lanes[:RECORDINGS]))
     idle = set[str]().union(*(lane.watch.idle for lane in lanes))
     for lane in lanes:
         lane.watch.idle = idle
     return [
-        (command, path, point)
-        for path, of_path in zip(PATHS[command], zip(*recordings, strict=True), strict=True)
+        (path, point)
+        for path, of_path in zip(PATHS, zip(*recordings, strict=True), strict=True)
         for point in of_path[0]
         if all(point in recording for recording in of_path)
     ]
@@ -114,23 +102,20 @@ def chosen(runs: Sequence[Run]) -> list[Run]:
     return sorted(picked, key=lambda run: run.fault not in KILLS)
 
 
-async def run_all(runs: Sequence[Run], lanes: Mapping[str, Sequence[Lane]]) -> Results:
+async def run_all(runs: Sequence[Run], lanes: Sequence[Lane]) -> Results:
     results: Results = {}
+    waiting = deque(runs)
 
-    async def take_turns(lane: Lane, waiting: deque[Run]) -> None:
+    async def take_turns(lane: Lane) -> None:
         while waiting and not is_over():
             run = waiting.popleft()
             try:
-                results[run] = await lane.run(PATHS[run.command][run.path], (run.point, run.fault))
+                results[run] = await lane.run(PATHS[run.path], (run.point, run.fault))
             except (AssertionError, TimeoutError) as error:
                 results[run] = error
                 return  # nobody knows what state this lane is in
 
-    turns = []
-    for command, lanes_of_command in lanes.items():
-        waiting = deque(run for run in runs if run.command == command)
-        turns += [take_turns(lane, waiting) for lane in lanes_of_command]
-    await asyncio.gather(*turns)
+    await asyncio.gather(*map(take_turns, lanes))
     if is_over():
         leave_out(f"tests/end_to_end/{Path(__file__).name}")
     return results
@@ -138,10 +123,10 @@ async def run_all(runs: Sequence[Run], lanes: Mapping[str, Sequence[Lane]]) -> R
 
 def print_results(runs: Sequence[Run], results: Results) -> None:
     """How many there were; of all, how long each took from the fault to the outcome."""
-    table = Table("worker", "path", "way", "command", *(fault.value for fault in Fault))
-    for command, path, point in dict.fromkeys(run[:3] for run in runs):
-        cells = (_cell(results.get(Run(command, path, point, fault))) for fault in Fault)
-        table.add_row(command, path, point.way, f"{point.command} #{point.nth}", *cells)
+    table = Table("path", "way", "command", *(fault.value for fault in Fault))
+    for path, point in dict.fromkeys(run[:2] for run in runs):
+        cells = (_cell(results.get(Run(path, point, fault))) for fault in Fault)
+        table.add_row(path, point.way, f"{point.command} #{point.nth}", *cells)
     console = Console(width=180)
     if COMPLETE:
         console.print(table)
