@@ -17,7 +17,7 @@ from worker.settings import PREFIX
 
 LOOK_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 30
-COMMANDS: Final = [["arq", "worker.main"], *[["worker", "worker"]] * (WORKERS - 1)]
+COMMAND: Final = ["arq", "worker.main"]
 
 
 class Breakable:
@@ -93,7 +93,7 @@ class Breakable:
 
 
 def workers_on(servers: Servers, folder: Path) -> list[Breakable]:
-    """Of both kinds, with production's own settings, but that staged orders are overdue early."""
+    """With production's own settings, but that staged orders are overdue early."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment = {
         **kept,
@@ -103,8 +103,8 @@ def workers_on(servers: Servers, folder: Path) -> list[Breakable]:
         "LOCKSTEP_STAGED_AGAIN_SECONDS": "10",
     }
     return [
-        Breakable([sys.executable, "-m", *command], folder / f"worker-{number}.log", environment=environment)
-        for number, command in enumerate(COMMANDS, start=1)
+        Breakable([sys.executable, "-m", *COMMAND], folder / f"worker-{number}.log", environment=environment)
+        for number in range(1, WORKERS + 1)
     ]
 
 

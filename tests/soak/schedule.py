@@ -36,7 +36,7 @@ LASTS: Final = {
     Kind.KILL_WORKER: (0.0, 2.0),
     Kind.STOP_WORKER: (0.0, 2.0),
     Kind.FREEZE_WORKER: (0.5, 6.0),
-    Kind.FREEZE_WORKER_LONG: (19.0, 24.0),  # job_seconds, its grace and arq's own ten seconds are 18
+    Kind.FREEZE_WORKER_LONG: (19.0, 24.0),  # longer than the lease of a worker
     Kind.KILL_DATABASE: (0.0, 4.0),
     Kind.FREEZE_DATABASE: (0.5, 4.0),
     Kind.CUT_DATABASE: (0.0, 0.0),
