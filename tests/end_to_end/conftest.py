@@ -1,4 +1,4 @@
-"""Real processes: workers, by both commands, and the web."""
+"""Real processes: workers and the web."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from worker.embedded import Servers
 StartWorker = Callable[..., "WorkerProcess"]
 StartWeb = Callable[..., Awaitable["WebProcess"]]
 ARQ: Final = ("arq", "worker.main")
-LOCKSTEP: Final = ("worker", "worker")
+LOCKSTEP: Final = ("worker", "worker")  # the same worker, and what supervises several
 
 
 class WorkerProcess:
@@ -72,25 +72,6 @@ def environment(servers: Servers) -> dict[str, str]:
         "LOCKSTEP_REDIS_URL": servers.redis_url,
         "LOCKSTEP_LOG_FORMAT": "json",
     }
-
-
-@pytest.fixture(params=[ARQ, LOCKSTEP], ids=["arq", "lockstep"])
-def command(request: pytest.FixtureRequest) -> Sequence[str]:
-    """How the workers of a test are started: each test that asks for it runs once with each."""
-    started: Sequence[str] = request.param
-    return started
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """The gate takes one of the two."""
-    if "command" in getattr(item, "fixturenames", ()):
-        item.add_marker(pytest.mark.sampled(2))
-
-
-@pytest.fixture
-def other_command(command: Sequence[str]) -> Sequence[str]:
-    """Of a second worker, which takes over what the first has left."""
-    return LOCKSTEP if command == ARQ else ARQ
 
 
 @pytest.fixture

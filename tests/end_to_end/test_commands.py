@@ -18,7 +18,7 @@ from arq.constants import job_key_prefix
 from click.testing import CliRunner
 
 from tests.asking import PATIENCE_SECONDS, Session, owner_url, until
-from tests.end_to_end.conftest import LOCKSTEP, StartWorker
+from tests.end_to_end.conftest import StartWorker
 from tests.end_to_end.own_servers import free_port
 from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.end_to_end.test_web_process import answered
@@ -120,7 +120,7 @@ async def test_a_job_that_nobody_can_run_is_listed_shown_replayed_and_dropped(
     environment: Environment, redis: ArqRedis, settings: Settings, start_worker: StartWorker
 ) -> None:
     """What the commands say in detail is in tests/integration/test_dead_command.py."""
-    worker = start_worker(LOCKSTEP)
+    worker = start_worker()
     await redis.set(job_key_prefix + "strange", b"\xc1")
     await redis.zadd("arq:queue", {"strange": 1})
 

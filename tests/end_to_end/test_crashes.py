@@ -3,31 +3,30 @@
 import asyncio
 import json
 import signal
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 from arq.connections import ArqRedis
 
 from jobs.orders import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_gone, until_waiting
-from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker
+from tests.end_to_end.conftest import StartWorker
 from tests.shop import an_order, broken_invariants, open_shop
 from tests.wire_proxy import Door, Fault, MySQL, stand
 from worker.client import OrderClient
 from worker.database.transactions import Database
+from worker.queue.claims import LEASE_SECONDS
 from worker.settings import Settings
 
 PROGRESS = "arq:in-progress:"
-DEAD_SECONDS = PATIENT["job_seconds"] + 2 + 10  # a job's own time, grace, arq's own ten seconds
+HEALTH = "arq:queue:health-check"
 
 WAITING_EVENTS = {"events are late", "events wait"}
 
 
 async def end_progress(redis: ArqRedis, order: PlaceOrder) -> None:
-    """Let the in-progress time of a dead worker be over now, instead of in some seconds."""
+    """Let the lease of a dead worker be over now, instead of in some seconds."""
     key = f"{PROGRESS}{order.order_id}"
     left_ms = await redis.pttl(key)
-    assert 0 < left_ms <= 1000 * DEAD_SECONDS, "a worker had the order in hand, and not for longer than this"
+    assert 0 < left_ms <= 1000 * LEASE_SECONDS, "a worker had the order in hand, and not for longer than this"
     await redis.pexpire(key, 1)
 
 
@@ -38,16 +37,12 @@ async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
-    other_command: Sequence[str],
 ) -> None:
     await open_shop(database, {1: 5, 2: 5})
     order, next_order = an_order({1: 1, 2: 1}), an_order({1: 1})
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock WHERE product_id = 2 FOR UPDATE")
-    first = start_worker(
-        command, **PATIENT | {"lock_wait_seconds": 2}
-    )  # then the server sees that the client is dead
+    first = start_worker(**PATIENT | {"lock_wait_seconds": 2})  # then the server sees that the client is dead
     async with OrderClient.connect(settings.redis_url) as client:
         receipt = await client.place(order)
         (dead,) = await until_waiting(other_session, 1)
@@ -55,7 +50,7 @@ async def test_a_worker_killed_inside_a_transaction_leaves_nothing_behind(
         await until_gone(other_session, dead)
         assert await other_session.value("SELECT COUNT(*) FROM orders") == 0
         await session.run("COMMIT")
-        start_worker(other_command, **PATIENT)
+        start_worker(**PATIENT)
         next_receipt = await client.place(next_order)
         assert (await next_receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
         assert await session.value("SELECT COUNT(*) FROM orders") == 1, "nobody else may have the first yet"
@@ -72,13 +67,11 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
-    other_command: Sequence[str],
 ) -> None:
     """Redis takes no writes meanwhile, so the worker cannot say that it is done."""
     await open_shop(database, {1: 5})
     order = an_order({1: 2})
-    first = start_worker(command, **PATIENT)
+    first = start_worker(**PATIENT)
     async with OrderClient.connect(settings.redis_url) as client:
         await session.run("BEGIN")
         await session.run("SELECT * FROM stock FOR UPDATE")
@@ -90,7 +83,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
         first.kill()
         await redis.client_unpause()
         await end_progress(redis, order)
-        start_worker(other_command, **PATIENT)
+        start_worker(**PATIENT)
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 3
     await until(lambda: redis.xlen("lockstep:events"), "the event to be published")
@@ -98,38 +91,31 @@ async def test_a_worker_killed_between_commit_and_acknowledgement_places_no_orde
     assert not await broken_invariants(database)
 
 
-async def test_workers_that_were_frozen_past_every_timeout_lose_no_order(
+async def test_a_worker_that_was_frozen_past_every_timeout_loses_no_order(
     settings: Settings,
     database: Database,
+    redis: ArqRedis,
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
 ) -> None:
-    """As a paused machine does it; how long it lasts is the point. Workers of both kinds, with a queue each."""
+    """As a paused machine does it; how long it lasts is the point. Its lease runs out meanwhile."""
     await open_shop(database, {1: 5})
     short = {"lock_wait_seconds": 1, "statement_seconds": 1.2, "transaction_seconds": 1.5, "job_seconds": 2}
-    workers = {
-        name: start_worker(command, queue_name=name, **short)
-        for name, command in (("arq", ARQ), ("lockstep", LOCKSTEP))
-    }
+    order = an_order({1: 1})
+    worker = start_worker(**short)
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
-    async with AsyncExitStack() as stack:
-        receipts = []
-        for name in workers:
-            connected = OrderClient.connect(settings.redis_url, queue_name=name)
-            client = await stack.enter_async_context(connected)
-            receipts.append(await client.place(an_order({1: 1})))
-        await until_waiting(other_session, 2)
-        for worker in workers.values():
-            worker.process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(2 + 2 + 1)  # the job's own limit, arq's, and a little
-        for worker in workers.values():
-            worker.process.send_signal(signal.SIGCONT)
+    async with OrderClient.connect(settings.redis_url) as client:
+        receipt = await client.place(order)
+        await until_waiting(other_session, 1)
+        worker.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(short["job_seconds"] + 1)
+        await end_progress(redis, order)
+        worker.process.send_signal(signal.SIGCONT)
         await session.run("COMMIT")
-        for receipt in receipts:
-            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-    assert await session.value("SELECT available FROM stock") == 3
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+    assert await session.value("SELECT available FROM stock") == 4
     assert not await broken_invariants(database)
 
 
@@ -140,8 +126,6 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
-    other_command: Sequence[str],
 ) -> None:
     """It has written everything but its COMMIT, and so holds every lock; its session ends as `wait_timeout` ends it."""
     await open_shop(database, {1: 5})
@@ -157,12 +141,16 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
 
     door = Door(settings.mysql_url, MySQL, stop_before_commit, kill=lambda: None, delay_seconds=0)
     async with stand(door) as url, OrderClient.connect(settings.redis_url) as client:
-        zombie = start_worker(command, mysql_url=url, **PATIENT)
+        zombie = start_worker(mysql_url=url, **PATIENT)
         receipt = await client.place(order)
         await stopped.wait()
         await end_progress(redis, order)
-        start_worker(other_command, **PATIENT)
-        await until_waiting(other_session, 1)
+        other = start_worker(**PATIENT)
+
+        async def deferred() -> bool:
+            return b"another transaction holds a row of it" in other.log.read_bytes()
+
+        await until(deferred, "the other worker to find the rows locked")
         (holder,) = await other_session.run(
             "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"
         )
@@ -189,13 +177,10 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
     other_session: Session,
     redis: ArqRedis,
     start_worker: StartWorker,
-    command: Sequence[str],
 ) -> None:
     await open_shop(database, {1: 5})
     order, next_order = an_order({1: 1}), an_order({1: 1})
-    # Of one job at a time arq's own loop asks for the next one only when it has room: a question that was on its way
-    # when the signal came would be answered with the next order.
-    worker = start_worker(command, log_level="debug", max_jobs=1, **PATIENT)
+    worker = start_worker(log_level="debug", **PATIENT)
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
     async with OrderClient.connect(settings.redis_url) as client:
@@ -207,6 +192,13 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
             return b"shutdown on SIGTERM" in worker.log.read_bytes()
 
         await until(is_stopping, "the worker to say that it stops")
+        await redis.delete(HEALTH)
+
+        async def has_looked_for_the_last_time() -> bool:
+            """It may have asked for jobs before the signal came; when it has the answer, it gives a sign of life."""
+            return bool(await redis.exists(HEALTH))
+
+        await until(has_looked_for_the_last_time, "the worker to look for no more jobs")
         await client.place(next_order)
         await session.run("COMMIT")
         assert await exit_code == 0
@@ -224,12 +216,11 @@ async def test_two_workers_on_the_same_hot_products(
     database: Database,
     session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
 ) -> None:
     """More is asked for than there is, by customers whose credit is short as well."""
     await open_shop(database, {1: 100, 2: 100, 3: 100}, limits={2: 2000})
     orders = [an_order({1: 1, 2: number % 2 + 1, 3: 1}, customer_id=number % 3 + 1) for number in range(300)]
-    workers = [start_worker(command, **PATIENT), start_worker(LOCKSTEP, **PATIENT)]
+    workers = [start_worker(**PATIENT), start_worker(**PATIENT)]
 
     async def both_run() -> bool:
         return all(b'"started"' in worker.log.read_bytes() for worker in workers)

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from arq.connections import ArqRedis
 
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
-from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker
+from tests.end_to_end.conftest import StartWorker
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -59,12 +59,11 @@ async def test_a_service_reads_every_event_once_by_the_example_of_the_readme(
     database: Database,
     redis: ArqRedis,
     start_worker: StartWorker,
-    command: Sequence[str],
     tmp_path: Path,
 ) -> None:
     """Also what a reader was given that died before it said that it was done, and what came while nobody read."""
     await open_shop(database, {1: 5})
-    start_worker(command, **PATIENT)
+    start_worker(**PATIENT)
     output = tmp_path / "read"
     async with OrderClient.connect(settings.redis_url) as client:
         placed, rejected = an_order({1: 2}), an_order({1: 9})
@@ -98,11 +97,10 @@ async def test_a_worker_that_was_killed_leaves_its_events_to_the_others(
     session: Session,
     other_session: Session,
     start_worker: StartWorker,
-    command: Sequence[str],
 ) -> None:
     """It dies while it publishes: Redis takes no writes meanwhile."""
     await open_shop(database, {1: 500})
-    worker = start_worker(command, **PATIENT)
+    worker = start_worker(**PATIENT)
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
     async with OrderClient.connect(settings.redis_url) as client:
@@ -119,8 +117,8 @@ async def test_a_worker_that_was_killed_leaves_its_events_to_the_others(
     worker.kill()
     await redis.client_unpause()
     assert await recorded()
-    start_worker(ARQ, **PATIENT)
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
+    start_worker(**PATIENT)
 
     async def empty() -> bool:
         return not await session.value("SELECT COUNT(*) FROM outbox")

@@ -1,7 +1,7 @@
 """The live page in a real browser, with a real `lockstep web` and real workers behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from jobs.api_keys import add_key, new_key
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting
 from tests.end_to_end.browsing import POOR_CONTRASTS, opened_page, running_browser, too_wide, unnamed
-from tests.end_to_end.conftest import LOCKSTEP, StartWorker, WorkerProcess
+from tests.end_to_end.conftest import StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import free_port
 from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.shop import an_order, broken_invariants, open_shop
@@ -132,17 +132,17 @@ async def test_an_empty_system_shows_what_to_do_next(
     await expect(steps).to_contain_text("lockstep catalogue load", use_inner_text=True)
     await open_shop(database, {1: 5})
     await expect(steps).not_to_contain_text("catalogue", use_inner_text=True)
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
     await expect(steps).not_to_contain_text("Start a worker", use_inner_text=True)
     await expect(steps).to_contain_text("lockstep enqueue", use_inner_text=True)
 
 
 async def test_the_numbers_move_while_orders_run(
-    page: Page, database: Database, client: OrderClient, start_worker: StartWorker, command: Sequence[str]
+    page: Page, database: Database, client: OrderClient, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 1_000_000, 2: 1_000_000, 3: 1})
-    start_worker(command)
-    await expect(page.locator("#workers tbody tr")).to_have_count(1)
+    worker = start_worker()
+    await expect(page.locator("#workers tbody tr")).to_contain_text(str(worker.process.pid))
     placed = page.locator("#outcomes tbody tr", has_text="placed").locator("td").first
 
     async def moves() -> bool:
@@ -183,7 +183,7 @@ async def test_a_page_that_is_opened_later_shows_every_order_of_a_worker_that_wa
     start_worker: StartWorker,
 ) -> None:
     await open_shop(database, {1: 5})
-    killed = start_worker(LOCKSTEP, **PATIENT)
+    killed = start_worker(**PATIENT)
     for _ in range(6):
         await place(client, {1: 1})
 
@@ -192,7 +192,7 @@ async def test_a_page_that_is_opened_later_shows_every_order_of_a_worker_that_wa
 
     await until(published, "the events of the orders")
     killed.kill()
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
     async with opened_page(browser, f"http://127.0.0.1:{port}") as page:
         await page.goto("/")
         await expect(page.locator("#products tbody tr").first).to_contain_text("product 1")
@@ -236,7 +236,7 @@ async def test_a_forced_deadlock_appears_as_a_picture_with_its_words(
     other_session: Session,
 ) -> None:
     await open_shop(database, dict.fromkeys(range(1, 200), 5))
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
     await expect(page.locator("#workers tbody tr")).to_have_count(1)
     tile = page.get_by_role("region", name="Last deadlock")
     await expect(tile).to_contain_text("none within a day")
@@ -263,7 +263,7 @@ async def test_a_dead_letter_is_replayed_by_its_button(
     key = new_key()
     await database.transact(partial(add_key, name="wall", key=key), job="test")
     await open_shop(database, {1: 5})
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
     order_id = await bury(client, session)
     button = page.get_by_role("button", name=f"Replay {order_id}")
     await expect(page.locator("#letters-count")).to_have_text("1")
@@ -322,7 +322,7 @@ async def test_a_full_page_fits_a_phone_and_is_fit_for_everybody(
 ) -> None:
     await open_shop(database, dict.fromkeys(range(1, 200), 50))
     await session.run(f"UPDATE products SET name = '{'Wholemeal' * 20}' WHERE product_id = 1")
-    start_worker(LOCKSTEP, **PATIENT)
+    start_worker(**PATIENT)
     await bury(client, session)
     await redis.set(job_key_prefix + "x" * 500, b"\xc1")
     await redis.zadd("arq:queue", {"x" * 500: 1})

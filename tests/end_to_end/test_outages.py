@@ -1,4 +1,4 @@
-"""Servers that go away under workers of both kinds, with production's own settings: what waits is placed when they are back.
+"""Servers that go away under workers, with production's own settings: what waits is placed when they are back.
 
 How long it takes from then on is printed (`pytest -rP`). What decides is what a pause of the machine does not change:
 no order is put off for longer than OUTAGE_DEFER_SECONDS, and each is placed within a few tries.
@@ -16,7 +16,7 @@ from pymysql.err import OperationalError
 from redis.asyncio import Redis
 
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, open_session, until, until_waiting
-from tests.end_to_end.conftest import ARQ, LOCKSTEP, StartWorker, WorkerProcess
+from tests.end_to_end.conftest import StartWorker, WorkerProcess
 from tests.end_to_end.own_servers import OwnServers
 from tests.end_to_end.test_worker_process import logged
 from tests.lab.traps.redis_door import Door
@@ -64,7 +64,7 @@ class Lane(NamedTuple):
 
 
 class Shop:
-    """Orders on their way to both kinds of worker."""
+    """Orders on their way to two workers, of which each has a queue: those of one queue place orders by turns."""
 
     def __init__(self, own: OwnServers, lanes: Sequence[Lane]) -> None:
         self._own, self._lanes = own, lanes
@@ -128,8 +128,8 @@ async def shop(own: OwnServers, start_worker: StartWorker) -> AsyncIterator[Shop
 async def opened_shop(own: OwnServers, start_worker: StartWorker, **told: Any) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         lanes = []
-        for name, command in {"arq": ARQ, "lockstep": LOCKSTEP}.items():
-            worker = start_worker(command, **{"redis_url": own.redis.url, "queue_name": name, **told})
+        for name in ("one", "two"):
+            worker = start_worker(**{"redis_url": own.redis.url, "queue_name": name, **told})
             stack.push_async_callback(worker.terminate)  # before its servers, or proxies, end
             client = OrderClient.connect(own.redis.url, queue_name=name)
             lanes.append(Lane(worker, await stack.enter_async_context(client)))

@@ -1,8 +1,7 @@
-"""What a worker tells at its port, by both commands, and to every process that asks Redis."""
+"""What a worker tells at its port, and to every process that asks Redis."""
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from urllib.error import HTTPError, URLError
@@ -69,11 +68,11 @@ async def value(port: int, name: str, **labels: str) -> float:
 
 
 async def test_a_worker_tells_what_it_has_done_at_its_port_and_in_redis(
-    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 5})
     port = free_port()
-    worker = start_worker(command, metrics_port=port)
+    worker = start_worker(metrics_port=port)
     assert await until_says(port, "/readyz", 200) == "ok\n"
     assert await until_says(port, "/healthz", 200) == "ok\n"
     async with OrderClient.connect(settings.redis_url) as client:
@@ -101,11 +100,11 @@ async def test_a_worker_tells_what_it_has_done_at_its_port_and_in_redis(
 
 
 async def test_a_port_that_is_taken_ends_a_worker_with_one_sentence(
-    start_worker: StartWorker, redis: ArqRedis, command: Sequence[str]
+    start_worker: StartWorker, redis: ArqRedis
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        worker = start_worker(command, metrics_port=port)
+        worker = start_worker(metrics_port=port)
         assert await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS) == 1
     said = worker.log.read_text()
     assert f"lockstep: the metrics cannot be served at 127.0.0.1:{port} (Address already in use)" in said
@@ -125,10 +124,10 @@ async def test_of_several_processes_each_answers_at_the_next_port(
 
 
 async def test_a_worker_whose_database_is_away_lives_and_is_not_ready(
-    start_worker: StartWorker, redis: ArqRedis, command: Sequence[str]
+    start_worker: StartWorker, redis: ArqRedis
 ) -> None:
     port = free_port()
-    start_worker(command, metrics_port=port, mysql_url=f"mysql://nobody:x@127.0.0.1:{free_port()}/lockstep")
+    start_worker(metrics_port=port, mysql_url=f"mysql://nobody:x@127.0.0.1:{free_port()}/lockstep")
     assert await until_says(port, "/healthz", 200) == "ok\n"
 
     async def redis_answers() -> bool:

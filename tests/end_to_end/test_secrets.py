@@ -52,9 +52,9 @@ def private(folder: Path) -> Iterator[Servers]:
 
 
 async def test_no_program_has_a_password_in_its_arguments(
-    folder: Path, private: Servers, start_worker: StartWorker, command: Sequence[str]
+    folder: Path, private: Servers, start_worker: StartWorker
 ) -> None:
-    worker = start_worker(command, mysql_url=private.mysql_url, redis_url=private.redis_url)
+    worker = start_worker(mysql_url=private.mysql_url, redis_url=private.redis_url)
 
     async def started() -> bool:
         return b"started" in worker.log.read_bytes()
@@ -116,12 +116,10 @@ def no_outbox(mysql_url: str) -> Iterator[None]:
 
 
 async def test_the_log_of_a_worker_that_meets_a_bug_holds_no_password_and_no_order(
-    private: Servers, start_worker: StartWorker, command: Sequence[str]
+    private: Servers, start_worker: StartWorker
 ) -> None:
     """At the finest level, with the traceback of what it takes for a bug."""
-    worker = start_worker(
-        command, mysql_url=private.mysql_url, redis_url=private.redis_url, log_level="debug"
-    )
+    worker = start_worker(mysql_url=private.mysql_url, redis_url=private.redis_url, log_level="debug")
 
     async def started() -> bool:
         return b'"started"' in worker.log.read_bytes()

@@ -1,6 +1,6 @@
 """Real workers that trace: to a collector over OTLP, and, where they do not, as somebody that hands traces on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Final
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.asking import PATIENCE_SECONDS, until
-from tests.end_to_end.conftest import LOCKSTEP, StartWeb, StartWorker
+from tests.end_to_end.conftest import StartWeb, StartWorker
 from tests.end_to_end.own_servers import free_port
 from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.shop import an_order, open_shop
@@ -95,11 +95,10 @@ async def test_a_worker_sends_its_spans_to_the_collector(
     redis: ArqRedis,
     collector: Collector,
     start_worker: StartWorker,
-    command: Sequence[str],
 ) -> None:
     await open_shop(database, {1: 5})
     environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
-    worker = start_worker(command, tracing="true")
+    worker = start_worker(tracing="true")
     await place_traced(redis)
     event = await published(redis)
     assert await worker.terminate() == 0, "and what it has not sent yet it sends at its end"
@@ -149,7 +148,7 @@ async def test_a_collector_that_is_away_costs_no_order_and_no_end(
     await open_shop(database, {1: 5})
     environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     environment["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"  # seconds, of its last try
-    worker = start_worker(LOCKSTEP, tracing="true")
+    worker = start_worker(tracing="true")
     async with OrderClient.connect(settings.redis_url) as client:
         receipt = await client.place(an_order({1: 1}))
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
@@ -157,10 +156,10 @@ async def test_a_collector_that_is_away_costs_no_order_and_no_end(
 
 
 async def test_a_worker_that_does_not_trace_hands_the_trace_on_to_the_event(
-    database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+    database: Database, redis: ArqRedis, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 5})
-    start_worker(command)
+    start_worker()
     order_id = await place_traced(redis)
     event = await published(redis)
     assert (event[b"order_id"].decode(), event[b"traceparent"].decode()) == (order_id, TRACE)

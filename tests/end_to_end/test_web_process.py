@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.asking import Session, until
-from tests.end_to_end.conftest import LOCKSTEP, StartWeb, StartWorker
+from tests.end_to_end.conftest import StartWeb, StartWorker
 from tests.end_to_end.patience import PATIENT_VARIABLES
 from tests.forked import run
 from tests.shop import an_order, open_shop
@@ -44,7 +44,7 @@ async def test_it_serves_key_holders_until_it_is_told_to_stop(
     added = await run(environment, "worker", "keys", "add", "shop")
     assert added.returncode == 0, added.stderr
     assert "nobody can show it again" in added.stderr
-    start_worker(LOCKSTEP)
+    start_worker()
     web = await start_web()
     shown = {"Authorization": f"Bearer {added.stdout.strip()}", "Prefer": "wait=30"}
     async with ClientSession(web.url) as browser:

@@ -1,17 +1,21 @@
-"""A worker as an operator sees it, by both commands."""
+"""A worker as an operator sees it: `arq worker.main`, and `lockstep worker`, which supervises it."""
 
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import arq
 import pytest
 from arq.connections import ArqRedis
 
@@ -28,7 +32,7 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.embedded import Servers
 from worker.errors import LockstepError
-from worker.queue.group_commit import MAX_BATCH
+from worker.queue.tested_arq import TESTED
 from worker.settings import Settings
 
 
@@ -39,10 +43,10 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 async def test_the_health_check_tells_whether_a_worker_runs(
-    environment: dict[str, str], redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+    environment: dict[str, str], redis: ArqRedis, start_worker: StartWorker
 ) -> None:
     assert (await run(environment, *ARQ, "--check")).returncode == 1
-    worker = start_worker(command)
+    worker = start_worker()
 
     async def started() -> bool:
         return bool(logged(worker, "started"))
@@ -56,17 +60,42 @@ async def test_the_health_check_tells_whether_a_worker_runs(
     await until(alive, "the check to see the worker")
 
 
-async def test_its_first_line_tells_how_many_jobs_it_takes(
-    settings: Settings, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+@pytest.mark.parametrize("command", [ARQ, LOCKSTEP], ids=["arq", "lockstep"])
+async def test_both_commands_place_orders_and_stop_when_they_are_told_to(
+    command: Sequence[str], settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker
 ) -> None:
-    worker = start_worker(command, max_jobs=7)
+    await open_shop(database, {1: 5})
+    worker = start_worker(command)
+    async with OrderClient.connect(settings.redis_url) as client:
+        receipt = await client.place(an_order({1: 1}))
+        assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+    (line,) = logged(worker, "started")
+    assert (line["queue"], line["mysql_connections"]) == ("arq:queue", settings.mysql_connections)
+    assert await worker.terminate() == 0
+    assert logged(worker, "stopped")
+    assert "Traceback" not in worker.log.read_text()
 
-    async def started() -> dict[str, Any] | None:
-        lines = (json.loads(line) for line in worker.log.read_text().splitlines() if line.endswith("}"))
-        return next((line for line in lines if line["event"] == "started"), None)
 
-    line = await until(started, "the worker to start")
-    assert line["max_jobs"] == (7 if command == ARQ else 2 * MAX_BATCH)
+@pytest.mark.parametrize("command", [ARQ, LOCKSTEP], ids=["arq", "lockstep"])
+async def test_with_an_arq_that_it_was_not_tested_with_it_does_not_start(
+    command: Sequence[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "site-packages"
+    shutil.copytree(Path(arq.__file__).parent, folder / "arq")
+    text = (folder / "arq" / "worker.py").read_text()
+    (folder / "arq" / "worker.py").write_text(
+        text.replace("async def finish_job(", "async def finish_job(  # of another release", 1)
+    )
+    program = [sys.executable, "-m", *command]
+    done = await asyncio.to_thread(
+        subprocess.run, program, env=environment | {"PYTHONPATH": str(folder)}, capture_output=True, text=True,
+        timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"lockstep: arq {version('arq')} is not the one that this worker was tested with (finish_job differ):"
+        f" install arq {TESTED}.\n"
+    )
 
 
 async def test_it_runs_in_any_folder(environment: dict[str, str], tmp_path: Path, redis: ArqRedis) -> None:
@@ -74,16 +103,16 @@ async def test_it_runs_in_any_folder(environment: dict[str, str], tmp_path: Path
     assert done.returncode == 0, done.stderr
 
 
-async def test_without_settings_it_says_what_to_set(tmp_path: Path, command: Sequence[str]) -> None:
+async def test_without_settings_it_says_what_to_set(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSTEP_")}
-    done = await run(environment, *command, cwd=tmp_path)
+    done = await run(environment, *ARQ, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("lockstep: LOCKSTEP_MYSQL_URL is not set")
     assert done.stderr.count("\n") == 1
 
 
 async def test_without_redis_it_ends_with_a_sentence(environment: dict[str, str]) -> None:
-    """Workers of both kinds at the same time: they try for as long as a restart of Redis takes."""
+    """Both commands at the same time: they try for as long as a restart of Redis takes."""
     nowhere = environment | {"LOCKSTEP_REDIS_URL": "redis://:secret@127.0.0.1:1/0"}
     for done in await asyncio.gather(*(run(nowhere, *command) for command in (ARQ, LOCKSTEP))):
         assert done.returncode == 1
@@ -93,11 +122,11 @@ async def test_without_redis_it_ends_with_a_sentence(environment: dict[str, str]
 
 
 async def test_with_a_wrong_password_of_redis_it_ends_at_once_with_a_sentence(
-    environment: dict[str, str], servers: Servers, command: Sequence[str]
+    environment: dict[str, str], servers: Servers
 ) -> None:
     url = urlsplit(servers.redis_url)
     wrong = url._replace(netloc=f":not-{url.password}@{url.hostname}:{url.port}").geturl()
-    done = await run(environment | {"LOCKSTEP_REDIS_URL": wrong}, *command)
+    done = await run(environment | {"LOCKSTEP_REDIS_URL": wrong}, *ARQ)
     assert done.returncode == 1
     assert done.stderr.count("refuses this user or password") == 1
     assert "Traceback" not in done.stderr
@@ -115,7 +144,7 @@ async def test_where_redis_may_drop_orders_a_worker_says_so(
 
 
 async def test_with_redis_out_of_memory_it_ends_with_a_sentence_and_keeps_its_orders(
-    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 5})
     async with OrderClient.connect(settings.redis_url) as client:
@@ -124,32 +153,32 @@ async def test_with_redis_out_of_memory_it_ends_with_a_sentence_and_keeps_its_or
         try:
             with pytest.raises(LockstepError, match="no memory left for new orders"):
                 await client.place(an_order({1: 1}))
-            worker = start_worker(command)
+            worker = start_worker()
             assert await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS) == 1
             assert worker.log.read_text().count("has no memory left: raise its maxmemory") == 1
             assert "Traceback" not in worker.log.read_text()
         finally:
             await redis.config_set("maxmemory", 0)
-        start_worker(command)
+        start_worker()
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
 async def test_with_a_wrong_password_it_ends_with_a_sentence(
-    environment: dict[str, str], servers: Servers, command: Sequence[str]
+    environment: dict[str, str], servers: Servers
 ) -> None:
     user, host = servers.mysql_url.split("@")
-    done = await run(environment | {"LOCKSTEP_MYSQL_URL": f"{user}x@{host}"}, *command)
+    done = await run(environment | {"LOCKSTEP_MYSQL_URL": f"{user}x@{host}"}, *ARQ)
     assert done.returncode == 1
     assert "check user and password in LOCKSTEP_MYSQL_URL" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 async def test_without_tables_it_says_what_to_run(
-    environment: dict[str, str], settings: Settings, session: Session, command: Sequence[str]
+    environment: dict[str, str], settings: Settings, session: Session
 ) -> None:
     await session.run("CREATE DATABASE lockstep_test_empty")
     url = settings.mysql_url.rsplit("/", 1)[0] + "/lockstep_test_empty"
-    done = await run(environment | {"LOCKSTEP_MYSQL_URL": url}, *command)
+    done = await run(environment | {"LOCKSTEP_MYSQL_URL": url}, *ARQ)
     await session.run("DROP DATABASE lockstep_test_empty")
     assert done.returncode == 1
     assert "run `lockstep migrate`" in done.stderr
@@ -157,10 +186,10 @@ async def test_without_tables_it_says_what_to_run(
 
 
 async def test_without_a_database_server_orders_wait_in_the_queue(
-    settings: Settings, database: Database, start_worker: StartWorker, command: Sequence[str]
+    settings: Settings, database: Database, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 5})
-    lost = start_worker(command, mysql_url="mysql://nobody:x@127.0.0.1:1/lockstep")
+    lost = start_worker(mysql_url="mysql://nobody:x@127.0.0.1:1/lockstep")
     async with OrderClient.connect(settings.redis_url) as client:
         receipt = await client.place(an_order({1: 1}))
 
@@ -169,12 +198,13 @@ async def test_without_a_database_server_orders_wait_in_the_queue(
 
         await until(deferred, "the order to be deferred")
         assert await lost.terminate() == 0
-        start_worker(command)
+        start_worker()
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
 
 
+@pytest.mark.parametrize("command", [ARQ, LOCKSTEP], ids=["arq", "lockstep"])
 async def test_a_worker_that_is_stopped_while_redis_is_silent_ends_without_a_traceback(
-    settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker, command: Sequence[str]
+    command: Sequence[str], settings: Settings, database: Database, redis: ArqRedis, start_worker: StartWorker
 ) -> None:
     """What it could not tell Redis any more another worker finds in the database."""
     await open_shop(database, {1: 5})
@@ -191,12 +221,12 @@ async def test_a_worker_that_is_stopped_while_redis_is_silent_ends_without_a_tra
         worker = start_worker(command, **PATIENT | {"redis_url": url, "stop_seconds": 1})
         receipt = await client.place(an_order({1: 1}))
         await asyncio.wait_for(silent.wait(), PATIENCE_SECONDS)
-        assert await worker.terminate() == (1 if command == ARQ else 0)
+        assert await worker.terminate() == 1
         log = worker.log.read_text()
         assert "Traceback" not in log
-        assert ("others run them" if command == ARQ else '"stopped"') in log
+        assert "others run them" in log
         await redis.delete(f"arq:in-progress:{receipt.job_id}")  # as if its time were over
-        start_worker(command)
+        start_worker()
         assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert not await broken_invariants(database)
 
@@ -209,19 +239,17 @@ async def test_redis_restarting_under_workers_is_survived(
     start_worker: StartWorker,
     tmp_path: Path,
 ) -> None:
-    """Down for a second while jobs run in workers of both kinds; the jobs end meanwhile and cannot say so."""
+    """Down for a second while a job runs in each of two; the jobs end meanwhile and cannot say so."""
     await open_shop(database, {1: 5})
     redis = OwnRedis(tmp_path)
     await redis.start()
     try:
-        kinds = {"arq": ARQ, "lockstep": LOCKSTEP}
-        workers = [
-            start_worker(command, redis_url=redis.url, queue_name=name) for name, command in kinds.items()
-        ]
+        queues = ("one", "two")  # those of one queue place orders by turns
+        workers = [start_worker(redis_url=redis.url, queue_name=name) for name in queues]
         await session.run("BEGIN")
         await session.run("SELECT * FROM stock FOR UPDATE")
         async with AsyncExitStack() as stack:
-            connected = [OrderClient.connect(redis.url, queue_name=name) for name in kinds]
+            connected = [OrderClient.connect(redis.url, queue_name=name) for name in queues]
             clients = [await stack.enter_async_context(client) for client in connected]
             receipts = [await client.place(an_order({1: 1})) for client in clients]
             await until_waiting(other_session, 2)
@@ -244,7 +272,7 @@ async def test_redis_restarting_under_workers_is_survived(
 
 
 def logged(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
-    """What the log has of one kind so far; its last line may be half written."""
+    """What the log has of this event so far; its last line may be half written."""
     lines = [
         json.loads(line) for line in worker.log.read_text().splitlines(keepends=True) if line.endswith("}\n")
     ]
@@ -356,10 +384,10 @@ async def test_a_worker_that_does_not_end_when_it_is_told_to_is_killed() -> None
 
 
 async def test_an_order_staged_by_an_insert_alone_is_placed(
-    database: Database, session: Session, start_worker: StartWorker, command: Sequence[str]
+    database: Database, session: Session, start_worker: StartWorker
 ) -> None:
     await open_shop(database, {1: 5})
-    worker = start_worker(command)
+    worker = start_worker()
     await session.run(*stage([an_order({1: 1})]))
 
     async def placed() -> bool:
