@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "web": ("web", "Serve the storefront, the door for orders and the live page over HTTP."),
     "worker": (
         "worker",
-        "Run a worker in the foreground: `arq worker.main`, with a page of jobs in each round trip to Redis.",
+        "Run a worker in the foreground: `arq worker.main`, or several of them, supervised.",
     ),
 }
 

@@ -14,7 +14,7 @@ from worker.supervisor import supervise
     "--supervised", is_flag=True, hidden=True, help="what --processes starts: it ends with standard input"
 )
 def worker(processes: int | None, *, supervised: bool) -> None:
-    """Run a worker in the foreground: `arq worker.main`, with a page of jobs in each round trip to Redis."""
+    """Run a worker in the foreground: `arq worker.main`, or several of them, supervised."""
     if processes:
         raise SystemExit(supervise(processes, read_settings()))
     from worker import main as arq_settings  # noqa: PLC0415  # importing it reads the settings
