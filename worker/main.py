@@ -57,9 +57,8 @@ except LockstepError as error:
     sys.exit(f"lockstep: {error}")
 
 _REDIS_ERRORS: Final = (RedisError, OSError)
-_NEVER: Final = timedelta(
-    weeks=1
-)  # arq would cancel a job after this, and a batch that has begun ends by itself
+# arq would cancel a job after this, and a batch that has begun ends by itself.
+_NEVER: Final = timedelta(weeks=1)
 
 functions = FUNCTIONS
 queue_name = _settings.queue_name
