@@ -26,7 +26,8 @@ class Ending(NamedTuple):
     def is_done(self) -> bool:
         """Whether the job leaves the queue."""
         return any(
-            command[0] == "ZREM" and command[2] == self.job.job_id.decode() for command in self.commands
+            command[0] == "ZREM" and command[2] in (self.job.job_id, self.job.name)
+            for command in self.commands
         )
 
 
