@@ -229,7 +229,7 @@ class GroupCommit(Generic[Request, Outcome]):
         """Only those for which no other transaction holds a row: the others are for a later try."""
         try:
             free = await self._work.find_free(requests)
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001  # as above: no job may wait for ever
             return [error] * len(requests)
         if all(free):  # what was in the way is no row of theirs, or it is free by now
             self._is_held_up = False
