@@ -95,8 +95,9 @@ class PagedRedis(ArqRedis):
         self._running[job_id] = self._waiting.pop(job_id)
 
     async def end(self, job: Claimed, commands: list[Command]) -> None:
-        """End a job together with all others of this moment."""
+        """End a job together with all others of this moment. Then it may be claimed again, so it is no longer run here."""
         job_id = job.job_id.decode()
+        del self._running[job_id]
         if job_id in self._returning:
             self._returning.discard(job_id)
             commands.append(("DECR", retry_key_prefix + job_id))
@@ -113,8 +114,6 @@ class PagedRedis(ArqRedis):
         try:
             await end_together(self, page)
         finally:
-            for ending in page:
-                self._running.pop(ending.job.name, None)
             self.room.complete([ending.job.size for ending in page if ending.is_done])
             self.room.leave([ending.job.size for ending in page if not ending.is_done])
 
@@ -136,6 +135,8 @@ class PagedRedis(ArqRedis):
             await give_back(self, await claiming)
             raise
         for job in claimed:
+            if self._has(job):
+                continue
             self.room.take(job.size)
             if fault := fault_of(job):
                 logger.error("job failed", job_id=job.name, error=f"{type(fault).__name__}: {fault}")
@@ -144,6 +145,14 @@ class PagedRedis(ArqRedis):
                 self._waiting[job.job_id.decode()] = job
         if claimed:
             self._renewing.wake()
+
+    def _has(self, job: Claimed) -> bool:
+        """Whether this worker has claimed it before: the lease has run out, and goes on under the new name."""
+        for jobs in (self._waiting, self._running):
+            if before := jobs.get(job.name):
+                jobs[job.name] = before._replace(claim=job.claim)
+                return True
+        return False
 
     async def _renew(self) -> None:
         while True:
