@@ -56,12 +56,12 @@ def refusal_of_url(name: str) -> str:
 @pytest.mark.usefixtures("environment")
 def test_two_urls_are_enough() -> None:
     settings = read_settings()
-    assert (settings.mysql_url, settings.redis_url, settings.max_jobs) == (MYSQL_URL, REDIS_URL, 32)
+    assert (settings.mysql_url, settings.redis_url, settings.mysql_connections) == (MYSQL_URL, REDIS_URL, 8)
 
 
 def test_a_setting_is_read_from_its_variable(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("LOCKSTEP_MAX_JOBS", "7")
-    assert read_settings().max_jobs == 7
+    environment.setenv("LOCKSTEP_MYSQL_CONNECTIONS", "7")
+    assert read_settings().mysql_connections == 7
 
 
 @pytest.mark.parametrize("name", ["LOCKSTEP_MYSQL_URL", "LOCKSTEP_REDIS_URL"])
@@ -231,10 +231,10 @@ def test_the_value_of_a_variable_that_is_no_setting_is_not_printed(environment: 
     assert "secret" not in refusal()
 
 
-@pytest.mark.parametrize("name", ["lockstep_max_jobs", "Lockstep_Max_Jobs"])
+@pytest.mark.parametrize("name", ["lockstep_mysql_connections", "Lockstep_Mysql_Connections"])
 def test_a_setting_may_be_written_in_lower_case(name: str, environment: pytest.MonkeyPatch) -> None:
     environment.setenv(name, "7")
-    assert read_settings().max_jobs == 7
+    assert read_settings().mysql_connections == 7
 
 
 def test_variables_of_the_test_suite_are_let_be(environment: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,6 @@ def test_variables_of_the_test_suite_are_let_be(environment: pytest.MonkeyPatch)
     [
         ("LOCK_WAIT_SECONDS", "STATEMENT_SECONDS"),
         ("STATEMENT_SECONDS", "TRANSACTION_SECONDS"),
-        ("TRANSACTION_SECONDS", "JOB_SECONDS"),
     ],
 )
 def test_a_wait_that_is_not_shorter_than_the_one_around_it_is_named(
@@ -261,9 +260,9 @@ def test_a_wait_that_is_not_shorter_than_the_one_around_it_is_named(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("LOCKSTEP_MAX_JOBS", "many"),
-        ("LOCKSTEP_MAX_JOBS", ""),
-        ("LOCKSTEP_MAX_JOBS", "0"),
+        ("LOCKSTEP_MYSQL_CONNECTIONS", "many"),
+        ("LOCKSTEP_MYSQL_CONNECTIONS", ""),
+        ("LOCKSTEP_MYSQL_CONNECTIONS", "0"),
         ("LOCKSTEP_MYSQL_CONNECTIONS", "1.5"),
         ("LOCKSTEP_STATEMENT_SECONDS", "nan"),
         ("LOCKSTEP_CONNECTION_SECONDS", "-1"),
@@ -310,9 +309,9 @@ def test_a_key_of_the_servers_file_that_is_no_setting_is_named(name: str) -> Non
 
 
 def test_a_bad_value_in_the_servers_file_is_named_once_with_its_prefix() -> None:
-    write_servers_file(MYSQL_URL=MYSQL_URL, REDIS_URL=REDIS_URL, MAX_JOBS="many")
+    write_servers_file(MYSQL_URL=MYSQL_URL, REDIS_URL=REDIS_URL, MYSQL_CONNECTIONS="many")
     text = refusal()
-    assert text.startswith("LOCKSTEP_MAX_JOBS is 'many': Input should be ")
+    assert text.startswith("LOCKSTEP_MYSQL_CONNECTIONS is 'many': Input should be ")
     assert text.count("LOCKSTEP_") == 1
 
 
@@ -324,7 +323,7 @@ def test_a_bad_url_in_the_servers_file_is_named_and_not_printed() -> None:
 def test_settings_cannot_be_changed() -> None:
     settings = Settings(mysql_url=MYSQL_URL, redis_url=REDIS_URL)
     with pytest.raises(ValidationError, match="frozen"):
-        settings.max_jobs = 1  # type: ignore[misc]  # what must not work
+        settings.mysql_connections = 1  # type: ignore[misc]  # what must not work
 
 
 def test_the_readme_tells_every_setting_and_its_default() -> None:

@@ -1,0 +1,144 @@
+"""Requests that wait for too long, and jobs that are cancelled: before their batch begins, and after."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.worker.queue.grouped import (
+    NEVER,
+    Gate,
+    Group,
+    Work,
+    asks,
+    group_of,
+    outcomes,
+    run,
+    start,
+    turn_of_the_loop,
+    until_begun,
+)
+from worker.queue.group_commit import MAX_SHARE, OverdueError
+
+A_MOMENT = 0.001  # after which a request is overdue; what must not be overdue has begun
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest.fixture
+def group(work: Work) -> Group:
+    return group_of(work)
+
+
+async def test_a_request_that_is_in_no_batch_in_time_is_given_up(work: Work) -> None:
+    gate = Gate()
+    gate.open.clear()
+    group = group_of(work, turns=gate, wait_seconds=A_MOMENT)
+    for result in await run(group, asks(MAX_SHARE + 1)):
+        assert isinstance(result, OverdueError)
+    with pytest.raises(OverdueError, match=f"it was in no batch within {A_MOMENT} s"):
+        await group.run(asks(1)[0])
+    gate.open.set()
+    await group.close()
+    assert not work.batches
+
+
+async def test_one_that_has_begun_has_the_outcome_of_its_batch_however_long_that_takes(work: Work) -> None:
+    group = group_of(work, wait_seconds=A_MOMENT)
+    begun = start(run(group, asks(2)))
+    await until_begun(work, 1)
+    for _ in range(3):  # each is overdue, and the first has waited for longer
+        (late,) = await run(group, asks(1))
+        assert isinstance(late, OverdueError)
+    assert not begun.done()
+    work.go.set()
+    assert await begun == outcomes(asks(2))
+    await group.close()
+    assert len(work.batches) == 1
+
+
+async def test_who_came_later_is_given_up_later(work: Work) -> None:
+    """In either lane; the timer is for the next."""
+    gate = Gate()
+    gate.open.clear()
+    group = group_of(work, turns=gate)
+    early, late = start(run(group, asks(1))), start(run(group, asks(1), again=True))
+    await turn_of_the_loop()
+    (first,), (second,) = group._lanes
+    first.since -= NEVER
+    group._give_up()
+    (result,) = await early
+    assert isinstance(result, OverdueError)
+    assert not late.done()
+    assert group._timer
+    assert group._timer.when() == second.since + NEVER
+    second.since -= NEVER
+    group._give_up()
+    (result,) = await late
+    assert isinstance(result, OverdueError)
+    assert group._timer is None
+    gate.open.set()
+    await group.close()
+
+
+async def test_a_job_that_is_cancelled_before_its_batch_begins_is_left_out(group: Group, work: Work) -> None:
+    running = start(run(group, asks(1, of="first ")))
+    await until_begun(work, 1)
+    cancelled, waiting = asks(MAX_SHARE + 1, of="cancelled "), asks(2)
+    gone, stays = start(run(group, cancelled)), start(run(group, waiting))
+    await turn_of_the_loop()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    work.go.set()
+    assert await stays == outcomes(waiting)
+    await running
+    assert work.batches[1:] == [waiting]
+
+
+async def test_a_job_that_is_cancelled_while_its_batch_runs_has_its_outcomes_all_the_same(
+    group: Group, work: Work
+) -> None:
+    cancelled, other = asks(2, of="cancelled "), asks(2)
+    gone, stays = start(run(group, cancelled)), start(run(group, other))
+    await until_begun(work, 1)
+    gone.cancel()
+    await turn_of_the_loop()
+    assert not gone.done()
+    work.go.set()
+    assert await gone == outcomes(cancelled)
+    assert await stays == outcomes(other)
+    assert work.batches == [cancelled + other]
+
+
+async def test_a_job_of_many_shares_that_is_cancelled_when_one_has_begun_has_the_outcomes_of_all(
+    group: Group, work: Work
+) -> None:
+    """A part of an outcome is of no use to its client."""
+    requests = asks(5 * MAX_SHARE)
+    gone = start(run(group, requests))
+    await until_begun(work, 1)
+    assert len(work.batches[0]) < len(requests)
+    gone.cancel()
+    work.go.set()
+    assert await gone == outcomes(requests)
+    assert [request for batch in work.batches for request in batch] == requests
+
+
+async def test_one_that_is_cancelled_between_two_of_its_batches_has_the_outcomes_of_all(work: Work) -> None:
+    gate = Gate()
+    group = group_of(work, turns=gate)
+    requests = asks(5 * MAX_SHARE)
+    gone = start(run(group, requests))
+    await until_begun(work, 1)
+    gate.open.clear()
+    work.go.set()
+    while gate.asked < 2:
+        await asyncio.sleep(0)
+    gone.cancel()
+    await turn_of_the_loop()
+    assert not gone.done()
+    gate.open.set()
+    assert await gone == outcomes(requests)
