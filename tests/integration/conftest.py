@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 from arq.connections import ArqRedis
@@ -15,24 +15,30 @@ from tests.integration.patience import NEVER, widen
 from worker import metrics
 from worker.client import OrderClient
 from worker.database.transactions import Database
-from worker.queue import connection, patient_redis, wire
+from worker.queue import connection, paged_redis, wire
+from worker.queue.batch_size import BatchSize
 from worker.queue.dead_letters import DeadLetters
 from worker.queue.event_stream import EventStream
 from worker.queue.group_commit import GroupCommit
 from worker.queue.intake import Intake
-from worker.queue.patient_redis import PatientRedis
+from worker.queue.paged_redis import PagedRedis
+from worker.queue.placing import Placing
 from worker.queue.replay import Replay
+from worker.queue.room import MAX_JOBS, Room
 from worker.queue.tasks import (
     DATABASE_KEY,
     DEAD_LETTERS_KEY,
     FUNCTIONS,
-    GROUP_COMMITS_KEY,
+    GROUP_COMMIT_KEY,
     JOB_SECONDS_KEY,
 )
+from worker.queue.turns import RedisTurns
 from worker.settings import Settings
 
+QUEUE: Final = "arq:queue"
 Looked = Callable[[], dict[str, int]]
 Streams = Callable[[str, int], EventStream]
+MakePool = Callable[..., PagedRedis]
 MakeWorker = Callable[..., Worker]
 MakeIntake = Callable[..., Intake]
 Run = Callable[[dict[Any, Any], wire.Payload], Coroutine[Any, Any, Any]]
@@ -49,27 +55,76 @@ def functions(**runs: Run) -> list[Function]:
     return [*(func(cast("WorkerCoroutine", run), name=name) for name, run in runs.items()), FUNCTIONS[-1]]
 
 
+class RoomFor(Room):
+    """Always for so many jobs, however quick they are."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    @property
+    def jobs(self) -> int:
+        return self._most - self._held_jobs
+
+
 @pytest.fixture
-def make_worker(redis: ArqRedis, settings: Settings) -> MakeWorker:
+async def make_pool(settings: Settings) -> AsyncIterator[MakePool]:
+    """The pool that a worker has in production: each worker has one of its own, as it holds what the worker runs."""
+    opened: list[PagedRedis] = []
+
+    def make(
+        url: str = settings.redis_url,
+        queue_name: str = QUEUE,
+        *,
+        kind: type[PagedRedis] = PagedRedis,
+        jobs: int | None = None,
+    ) -> PagedRedis:
+        pool = kind.at(url, queue_name)
+        if jobs is not None:
+            pool.room = RoomFor(jobs)
+        opened.append(pool)
+        return pool
+
+    yield make
+    for pool in opened:
+        await pool.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def pool(make_pool: MakePool) -> PagedRedis:
+    """One of them."""
+    return make_pool()
+
+
+@pytest.fixture
+async def make_worker(make_pool: MakePool, settings: Settings) -> AsyncIterator[MakeWorker]:
     """A worker that runs the queue dry, unless told otherwise; it needs a database, and may have its own timing."""
+    opened: list[tuple[GroupCommit[Any, Any], RedisTurns]] = []
 
     def make(
         database: Database,
         *,
-        kind: type[Worker] = Worker,
-        pool: ArqRedis = redis,
+        pool: ArqRedis | None = None,
         functions: Sequence[Function] = FUNCTIONS,
         job_seconds: float = settings.job_seconds,
         batch_seconds: float = settings.lock_wait_seconds,
         **options: Any,
     ) -> Worker:
+        pool = pool or make_pool()
+        turns = RedisTurns(settings.redis_url, options.get("queue_name", QUEUE))
+        size = pool.room.batch if isinstance(pool, PagedRedis) else BatchSize()
+        placing = Placing(database, batch_seconds=batch_seconds)
+        group_commit = GroupCommit(placing, turns, size, wait_seconds=job_seconds)
+        opened.append((group_commit, turns))
         arguments: dict[str, Any] = {
             "burst": True,
             "poll_delay": 0.01,
             "max_tries": 1000,
+            "max_jobs": MAX_JOBS,
+            "job_timeout": NEVER,
             **options,
         }
-        return kind(
+        return Worker(
             functions=functions,
             redis_pool=pool,
             handle_signals=False,
@@ -77,28 +132,23 @@ def make_worker(redis: ArqRedis, settings: Settings) -> MakeWorker:
             job_deserializer=wire.deserialize_job,
             ctx={
                 DATABASE_KEY: database,
-                GROUP_COMMITS_KEY: [GroupCommit(database, batch_seconds=batch_seconds) for _ in range(2)],
+                GROUP_COMMIT_KEY: group_commit,
                 JOB_SECONDS_KEY: job_seconds,
                 DEAD_LETTERS_KEY: DeadLetters(database, pool),
             },
             **arguments,
         )
 
-    return make
-
-
-@pytest.fixture
-async def patient(settings: Settings) -> AsyncIterator[PatientRedis]:
-    """The pool that workers have in production."""
-    opened = PatientRedis.at(settings.redis_url, "arq:queue")
-    yield opened
-    await opened.aclose(close_connection_pool=True)
+    yield make
+    for group_commit, turns in opened:
+        await group_commit.close()
+        await turns.close()
 
 
 @pytest.fixture
 def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is not woken sleeps for longer than a test lasts."""
-    monkeypatch.setattr(patient_redis, "LOOK_SECONDS", NEVER)
+    """A worker that is not woken sleeps for longer than a test lasts."""
+    monkeypatch.setattr(paged_redis, "LOOK_SECONDS", NEVER)
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 2 * NEVER)
 
 

@@ -8,15 +8,17 @@ import pytest
 from tests.asking import PATIENCE_SECONDS, PATIENT
 from worker.commands import dead
 from worker.database import connections
-from worker.queue import cache, connection, intake, relay, vitals
+from worker.queue import batch_size, cache, claims, connection, intake, relay, turns, vitals
 from worker.web import accepting, beats, bodies, busy, live, recent
 
 WIDE: Final[list[tuple[ModuleType, str]]] = [
     (accepting, "QUEUE_SECONDS"),
+    (batch_size, "MOST_SECONDS"),
     (beats, "READ_SECONDS"),
     (bodies, "BODY_SECONDS"),
     (busy, "ANSWER_SECONDS"),
     (cache, "ANSWER_SECONDS"),
+    (claims, "LEASE_SECONDS"),
     (connection, "ANSWER_SECONDS"),
     (connection, "CONNECT_SECONDS"),
     (connections, "CLEAN_UP_SECONDS"),
@@ -26,6 +28,7 @@ WIDE: Final[list[tuple[ModuleType, str]]] = [
     (live, "SEND_SECONDS"),
     (recent, "LATENCY_SECONDS"),
     (relay, "STOP_SECONDS"),
+    (turns, "ANSWER_SECONDS"),
     (vitals, "STOP_SECONDS"),
 ]
 NEVER: Final = 10 * PATIENCE_SECONDS  # longer than a test lasts

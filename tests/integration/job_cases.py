@@ -1,23 +1,20 @@
-"""Functions of jobs, and what is common to the tests of `lockstep worker`'s own worker."""
+"""Functions of jobs, and what is common to the tests of how a worker claims and ends them."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-import pytest
 from arq.connections import ArqRedis
+from arq.constants import result_key_prefix
 from arq.utils import timestamp_ms
-from arq.worker import Retry, Worker
+from arq.worker import Retry
 
-from tests.integration.conftest import MakeWorker, Run, functions
+from tests.asking import PATIENCE_SECONDS
+from tests.integration.conftest import QUEUE, MakeWorker, Run, functions
 from worker.database.transactions import Database
 from worker.queue import wire
-from worker.queue.page_worker import PageWorker
 
-KINDS: Final = [Worker, PageWorker]
-QUEUE: Final = "arq:queue"
-HEALTH: Final = "arq:queue:health-check"
-both_kinds = pytest.mark.parametrize("kind", KINDS)
+HEALTH: Final = f"{QUEUE}:health-check"
 
 
 async def enqueue(redis: ArqRedis, job_ids: Sequence[str], request: Any = None) -> None:
@@ -28,12 +25,21 @@ def job(name: str, request: Any) -> bytes:
     return wire.serialize({"t": None, "f": name, "a": [request], "k": {}, "et": timestamp_ms()})
 
 
-async def run_job(
-    make_worker: MakeWorker, database: Database, kind: type[Worker], run: Run, **options: Any
-) -> None:
-    await make_worker(
-        database, kind=kind, functions=functions(restock=run), max_burst_jobs=1, **options
-    ).main()
+async def run_job(make_worker: MakeWorker, database: Database, run: Run, **options: Any) -> None:
+    await make_worker(database, functions=functions(restock=run), max_burst_jobs=1, **options).main()
+
+
+async def result_of(redis: ArqRedis, job_id: str | bytes) -> dict[str, Any]:
+    prefix = result_key_prefix.encode()
+    result = await redis.get(prefix + (job_id if isinstance(job_id, bytes) else job_id.encode()))
+    assert result, "no result"
+    return wire.deserialize(result)
+
+
+async def until_done(redis: ArqRedis, job_ids: Sequence[str]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await redis.exists(*(result_key_prefix + job_id for job_id in job_ids)) < len(job_ids):
+            pass
 
 
 async def done(ctx: dict[Any, Any], request: wire.Payload) -> Any:
@@ -52,8 +58,8 @@ async def again(_ctx: dict[Any, Any], _request: wire.Payload) -> None:
     raise Retry
 
 
-class Hands:
-    """A function that lasts until it is let go, and what was in hand at most."""
+class Jobs:
+    """A function that lasts until it may go on, and how much ran at a time at most."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
