@@ -14,7 +14,6 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from arq.utils import timestamp_ms
-from arq.worker import Worker
 
 from jobs.dead_letters import DeadLetter, dead_letters_of
 from jobs.orders import Dead, PlaceOrder
@@ -27,13 +26,12 @@ from worker.database.transactions import Database
 from worker.queue import dead_letters as module
 from worker.queue import wire
 from worker.queue.dead_letters import SUFFIX, DeadLetters, dead_letter
-from worker.queue.page_worker import PageWorker
+from worker.queue.paged_redis import PagedRedis
 from worker.queue.replay import Replay
 from worker.queue.tasks import DEAD_LETTERS_KEY
 from worker.settings import Settings
 
 QUEUE: Final = "arq:queue"
-both_kinds = pytest.mark.parametrize("kind", [Worker, PageWorker])
 
 
 @pytest.fixture
@@ -53,9 +51,7 @@ async def result_of(redis: ArqRedis, job_id: str) -> Any:
     return wire.deserialize(kept)["r"]
 
 
-@both_kinds
 async def test_a_poison_order_among_single_ones_is_buried_and_the_others_are_placed(
-    kind: type[Worker],
     shop: None,
     database: Database,
     make_worker: MakeWorker,
@@ -66,7 +62,7 @@ async def test_a_poison_order_among_single_ones_is_buried_and_the_others_are_pla
     bad, good = an_order({1: 2}, customer_id=POISONED), [an_order({1: 1}) for _ in range(20)]
     receipts = [receipt async for receipt in client.place_many([*good[:7], bad, *good[7:]], chunk=1)]
     with structlog.testing.capture_logs() as logs:
-        await make_worker(database, kind=kind, max_jobs=50).main()
+        await make_worker(database).main()
     outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
     assert [outcome.status for outcome in outcomes] == ["placed"] * 7 + ["dead"] + ["placed"] * 13
     assert isinstance(outcomes[7], Dead)
@@ -87,9 +83,7 @@ async def test_a_poison_order_among_single_ones_is_buried_and_the_others_are_pla
     assert await redis.zcard(QUEUE) == 0
 
 
-@both_kinds
 async def test_a_poison_order_in_a_bulk_job_is_buried_alone_and_placed_by_a_replay(
-    kind: type[Worker],
     shop: None,
     database: Database,
     make_worker: MakeWorker,
@@ -101,8 +95,8 @@ async def test_a_poison_order_in_a_bulk_job_is_buried_alone_and_placed_by_a_repl
 ) -> None:
     bad, good = an_order({1: 2}, customer_id=POISONED), [an_order({1: 1}) for _ in range(5)]
     receipts = [receipt async for receipt in client.place_many([*good[:2], bad, *good[2:]])]
-    await make_worker(database, kind=kind).main()
-    async with running(make_worker(database, kind=kind, burst=False)):
+    await make_worker(database).main()
+    async with running(make_worker(database, burst=False)):
         outcomes = [await receipt.outcome(timeout=PATIENCE_SECONDS) for receipt in receipts]
         assert [outcome.status for outcome in outcomes] == ["placed"] * 2 + ["dead"] + ["placed"] * 3
         (letter,) = await letters.of(str(bad.order_id))
@@ -195,7 +189,6 @@ UNKNOWN: Final = msgpack.packb({"t": None, "f": "place_later", "a": [{"x": 1}], 
 WRONG_TYPE: Final = msgpack.packb({"t": None, "f": "place_order", "a": [], "k": {}, "et": "soon"})
 
 
-@both_kinds
 @pytest.mark.parametrize(
     ("message", "why"),
     [
@@ -206,7 +199,6 @@ WRONG_TYPE: Final = msgpack.packb({"t": None, "f": "place_order", "a": [], "k": 
     ids=["not_msgpack", "unknown_job", "wrong_type"],
 )
 async def test_what_cannot_be_read_is_kept_byte_by_byte(
-    kind: type[Worker],
     message: bytes,
     why: str,
     database: Database,
@@ -216,14 +208,14 @@ async def test_what_cannot_be_read_is_kept_byte_by_byte(
     redis: ArqRedis,
 ) -> None:
     await put(redis, "strange", message)
-    await make_worker(database, kind=kind).main()
+    await make_worker(database).main()
     outcome = await result_of(redis, "strange")
     assert outcome["status"] == "dead"
     assert why in outcome["error"]
     (letter,) = await letters.of("strange")
     assert (letter.job, letter.request) == ("unreadable", b64encode(message).decode())
     assert why in letter.error
-    async with running(make_worker(database, kind=kind, burst=False)):
+    async with running(make_worker(database, burst=False)):
         assert (await replay.run(letter))["status"] == "dead", "nobody has learned to read it"
     assert len(await letters.of("strange")) == 1
 
@@ -321,9 +313,7 @@ async def test_a_request_that_breaks_a_rule_is_invalid_and_not_buried(
     assert await letters.count() == 0
 
 
-@both_kinds
 async def test_a_worker_that_dies_between_burying_and_the_end_of_the_job_leaves_one_letter(
-    kind: type[Worker],
     shop: None,
     database: Database,
     make_worker: MakeWorker,
@@ -336,7 +326,7 @@ async def test_a_worker_that_dies_between_burying_and_the_end_of_the_job_leaves_
     await letters.bury(a_letter(order, error="of the worker that died", tries=1))
     await wire.enqueue(redis, [message])
     await redis.set(f"arq:retry:{order.order_id}", 1)
-    await make_worker(database, kind=kind).main()
+    await make_worker(database).main()
     (letter,) = await letters.of(str(order.order_id))
     assert letter.tries == 2
     assert "1690" in letter.error
@@ -412,17 +402,22 @@ async def test_a_bulk_job_that_has_to_wait_for_a_row_buries_its_poison_order_in_
 
 
 async def test_while_both_are_down_the_job_stays_in_the_queue(
-    settings: Settings, letters: DeadLetters, redis: ArqRedis, make_worker: MakeWorker, monkeypatch: Any
+    settings: Settings,
+    letters: DeadLetters,
+    redis: ArqRedis,
+    pool: PagedRedis,
+    make_worker: MakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await put(redis, "strange", b"\xc1")
 
     async def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("no Redis")
 
-    monkeypatch.setattr(redis, "hset", refuse)
+    monkeypatch.setattr(pool, "hset", refuse)
     gone = settings.model_copy(update={"mysql_url": "mysql://nobody:x@127.0.0.1:1/lockstep"})
     async with Database(gone) as outage:
-        worker = make_worker(outage, max_burst_jobs=1)
+        worker = make_worker(outage, pool=pool, max_burst_jobs=1)
         await worker.main()
     assert worker.jobs_retried == 1
     assert await redis.get(job_key_prefix + "strange") == b"\xc1"

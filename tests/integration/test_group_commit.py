@@ -1,8 +1,10 @@
 """Orders of concurrent jobs in one transaction, on a real server: what they share, and what they never share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -10,26 +12,27 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import retry_key_prefix
-from arq.worker import Worker
 
-from jobs.orders import Conflict, Placed, PlaceOrder, PlaceOutcome
+from jobs.orders import Conflict, Placed, PlaceOrder, PlaceOutcome, Rejected
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
+from tests.integration.patience import NEVER
 from tests.lab.traps.proxy import Loss, Proxy
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 from worker.queue import wire
-from worker.queue.group_commit import IN_FLIGHT, GroupCommit
-from worker.queue.page_worker import PageWorker
+from worker.queue.batch_size import BatchSize
+from worker.queue.group_commit import GroupCommit
+from worker.queue.placing import Placing
 from worker.settings import Settings
 
 pytestmark = pytest.mark.both_isolations
 
 Result = TypeVar("Result")
-Outcomes = list[PlaceOutcome]
+Outcomes = list[PlaceOutcome | Exception]
 
 
 class CountingDatabase(Database):
@@ -57,9 +60,26 @@ async def counting(settings: Settings) -> AsyncIterator[CountingDatabase]:
         yield opened
 
 
+class Orders(GroupCommit[PlaceOrder, PlaceOutcome]):
+    """Of one worker, which waits for no other's turn."""
+
+    def __init__(self, database: Database, batch_seconds: float = PATIENCE_SECONDS) -> None:
+        placing = Placing(database, batch_seconds=batch_seconds)
+        super().__init__(placing, self, BatchSize(), wait_seconds=NEVER)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """At once."""
+        yield
+
+    async def place(self, orders: Sequence[PlaceOrder], *, again: bool = False) -> Outcomes:
+        """Without traces."""
+        return await self.run_each(orders, [None] * len(orders), again=again)
+
+
 @pytest.fixture
-async def group_commit(counting: CountingDatabase) -> AsyncIterator[GroupCommit]:
-    opened = GroupCommit(counting, batch_seconds=PATIENCE_SECONDS)
+async def group_commit(counting: CountingDatabase) -> AsyncIterator[Orders]:
+    opened = Orders(counting)
     yield opened
     await opened.close()
 
@@ -68,7 +88,17 @@ def start(place: Coroutine[Any, Any, Outcomes]) -> asyncio.Task[Outcomes]:
     return asyncio.create_task(place)
 
 
-def placed(orders: Iterable[PlaceOrder]) -> Outcomes:
+def statuses(outcomes: Outcomes) -> list[str]:
+    """Of outcomes; fail if one is an error."""
+    return [outcome.status for outcome in map(an_outcome, outcomes)]
+
+
+def an_outcome(result: PlaceOutcome | Exception) -> PlaceOutcome:
+    assert not isinstance(result, Exception)
+    return result
+
+
+def placed(orders: Iterable[PlaceOrder]) -> list[PlaceOutcome]:
     return [
         Placed(order_id=order.order_id, total_cents=PRICE_CENTS * sum(order.quantities.values()))
         for order in orders
@@ -85,35 +115,37 @@ async def known_orders(session: Session) -> set[UUID]:
     return {UUID(row["id"]) for row in await session.run("SELECT HEX(order_id) AS id FROM orders")}
 
 
-async def test_what_comes_while_transactions_wait_shares_the_next_one(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session, other_session: Session
+async def test_what_comes_while_a_transaction_waits_shares_the_next_one(
+    group_commit: Orders, counting: CountingDatabase, session: Session, other_session: Session
 ) -> None:
     await open_shop(counting, {1: 100, 2: 100})
     await hold(session, "stock WHERE product_id = 1")
-    tasks = []
-    for number in range(IN_FLIGHT):
-        tasks.append(start(group_commit.place([an_order({1: 1}, customer_id=number + 1)])))
-        await until_waiting(other_session, number + 1)
+    tasks = [start(group_commit.place([an_order({1: 1})]))]
+    await until_waiting(other_session, 1)
     tasks += [start(group_commit.place([an_order({2: 1}, customer_id=9)])) for _ in range(30)]
     await asyncio.sleep(0)
     await session.run("COMMIT")
-    assert {outcome.status for outcomes in await asyncio.gather(*tasks) for outcome in outcomes} == {"placed"}
-    assert counting.sizes == [1] * IN_FLIGHT + [30]
+    assert {status for outcomes in await asyncio.gather(*tasks) for status in statuses(outcomes)} == {
+        "placed"
+    }
+    assert counting.sizes == [1, 30]
     assert not await broken_invariants(counting)
 
 
 async def test_two_hundred_orders_of_one_moment_are_one_transaction_and_the_last_ones_find_nothing_left(
-    group_commit: GroupCommit, counting: CountingDatabase
+    group_commit: Orders, counting: CountingDatabase
 ) -> None:
     await open_shop(counting, {1: 150})
     results = await asyncio.gather(*(group_commit.place([an_order({1: 1})]) for _ in range(200)))
-    assert [outcome.status for (outcome,) in results] == ["placed"] * 150 + ["rejected"] * 50
+    assert [status for outcomes in results for status in statuses(outcomes)] == ["placed"] * 150 + [
+        "rejected"
+    ] * 50
     assert counting.sizes == [200]
     assert not await broken_invariants(counting)
 
 
 async def test_what_was_placed_first_is_said_also_beside_other_content_that_comes_before_it(
-    group_commit: GroupCommit, database: Database
+    group_commit: Orders, database: Database
 ) -> None:
     await open_shop(database, {1: 100})
     known = an_order({1: 1})
@@ -128,7 +160,7 @@ async def test_what_was_placed_first_is_said_also_beside_other_content_that_come
 
 
 async def test_an_id_that_comes_more_than_once_has_one_order_and_an_outcome_each_time(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session
+    group_commit: Orders, counting: CountingDatabase, session: Session
 ) -> None:
     """In one job, in jobs that share a transaction, and later; with the same content and with other."""
     await open_shop(counting, {1: 100})
@@ -146,18 +178,17 @@ async def test_an_id_that_comes_more_than_once_has_one_order_and_an_outcome_each
 
 
 async def test_an_order_that_the_server_refuses_takes_no_neighbour_along(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session
+    group_commit: Orders, counting: CountingDatabase, session: Session
 ) -> None:
     """No balance can hold what customer 9 would owe."""
     await open_shop(counting, {1: 100})
     await session.run("UPDATE customers SET balance_cents = 18446744073709551615 WHERE customer_id = 9")
     bad, bulk, alone = an_order({1: 1}, customer_id=9), [an_order({1: 1}) for _ in range(3)], an_order({1: 2})
     jobs = [[bulk[0], bad, *bulk[1:]], [alone], [bad]]
-    refused, fine, refused_alone = await asyncio.gather(
-        *map(group_commit.place, jobs), return_exceptions=True
-    )
+    mixed, fine, (refused_alone,) = await asyncio.gather(*map(group_commit.place, jobs))
     assert fine == placed([alone])
-    for error in (refused, refused_alone):
+    assert [mixed[0], *mixed[2:]] == placed(bulk)
+    for error in (mixed[1], refused_alone):
         assert isinstance(error, DatabaseError)
         assert error.kind is Kind.BUG
         assert error.statement == "move_balances"
@@ -167,9 +198,7 @@ async def test_an_order_that_the_server_refuses_takes_no_neighbour_along(
     assert not await broken_invariants(counting)
 
 
-@pytest.mark.parametrize("kind", [Worker, PageWorker])
-async def test_a_row_that_somebody_holds_delays_the_neighbours_once_and_fails_none(
-    kind: type[Worker],
+async def test_a_row_that_another_session_holds_delays_the_neighbours_once_and_fails_none(
     database: Database,
     session: Session,
     redis: ArqRedis,
@@ -189,7 +218,7 @@ async def test_a_row_that_somebody_holds_delays_the_neighbours_once_and_fails_no
         OrderClient.connect(settings.redis_url) as client,
     ):
         receipts = [receipt async for receipt in client.place_many([*held, *neighbours], chunk=1)]
-        async with running(make_worker(hasty, kind=kind, burst=False, max_jobs=50, batch_seconds=1)):
+        async with running(make_worker(hasty, burst=False, batch_seconds=1)):
             for receipt in receipts[len(held) :]:
                 assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
             assert await redis.zcard("arq:queue") == len(held), "the row is held still"
@@ -212,7 +241,7 @@ async def test_later_tries_share_transactions_with_each_other_alone(
         receipts = [receipt async for receipt in client.place_many(orders, chunk=1)]
         for order in orders[:2]:
             await redis.set(f"{retry_key_prefix}{order.order_id}", 1)
-        await make_worker(counting, kind=PageWorker, max_jobs=50).main()
+        await make_worker(counting).main()
         assert {(await receipt.outcome(timeout=PATIENCE_SECONDS)).status for receipt in receipts} == {
             "placed"
         }
@@ -222,38 +251,43 @@ async def test_later_tries_share_transactions_with_each_other_alone(
 async def test_of_orders_that_meet_a_held_row_only_those_that_want_it_wait(
     settings: Settings, session: Session
 ) -> None:
-    """A row of the customers and one of the stock are held; an unknown product may be one that is."""
+    """A row of the customers and one of the stock are held; an unknown product is held by none."""
     async with CountingDatabase(settings.model_copy(update={"lock_wait_seconds": 1})) as hasty:
         await open_shop(hasty, {1: 100, 2: 100})
-        group_commit = GroupCommit(hasty, batch_seconds=1)
+        group_commit = Orders(hasty, batch_seconds=1)
         await hold(session, "customers WHERE customer_id = 2")
         await session.run("SELECT * FROM stock WHERE product_id = 2 FOR UPDATE")
-        held = [an_order({1: 1}, customer_id=2), an_order({1: 1, 2: 1}), an_order({1: 1, 77: 1})]
+        held = [an_order({1: 1}, customer_id=2), an_order({1: 1, 2: 1})]
+        unknown = an_order({1: 1, 77: 1})
         free = [an_order({1: 1}, customer_id=number) for number in range(3, 8)]
-        jobs = [[order] for order in [held[0], *free[:2], held[1], *free[2:], held[2]]]
-        results = await asyncio.gather(*map(group_commit.place, jobs), return_exceptions=True)
-        for order, result in zip((order for (order,) in jobs), results, strict=True):
-            if order in free:
-                assert result == placed([order])
+        jobs = [[order] for order in [held[0], *free[:2], held[1], *free[2:], unknown]]
+        results = await asyncio.gather(*map(group_commit.place, jobs))
+        for order, (result,) in zip((order for (order,) in jobs), results, strict=True):
+            if order is unknown:
+                assert isinstance(result, Rejected)
+            elif order in free:
+                assert [result] == placed([order])
             else:
                 assert isinstance(result, DatabaseError)
                 assert result.kind is Kind.CONFLICT
-        assert hasty.sizes == [8, 5]
+        assert hasty.sizes == [8, 6]
         await session.run("COMMIT")
         later = await asyncio.gather(*map(group_commit.place, jobs))
-        assert [outcome.status for (outcome,) in later] == ["placed"] * 7 + ["rejected"]
+        assert [status for outcomes in later for status in statuses(outcomes)] == ["placed"] * 7 + [
+            "rejected"
+        ]
         assert not await broken_invariants(hasty)
 
 
 async def test_an_outage_is_raised_to_every_job_and_the_next_try_gives_each_order_its_outcome(
-    settings: Settings, counting: CountingDatabase, group_commit: GroupCommit
+    settings: Settings, counting: CountingDatabase, group_commit: Orders
 ) -> None:
     await open_shop(counting, {1: 100})
     jobs = [[an_order({1: 1}) for _ in range(size)] for size in (1, 5, 1)]
     gone = settings.model_copy(update={"mysql_url": "mysql://nobody:x@127.0.0.1:1/lockstep"})
     async with Database(gone) as lost:
-        out = GroupCommit(lost, batch_seconds=PATIENCE_SECONDS)
-        for error in await asyncio.gather(*map(out.place, jobs), return_exceptions=True):
+        out = Orders(lost)
+        for error in chain.from_iterable(await asyncio.gather(*map(out.place, jobs))):
             assert isinstance(error, DatabaseError)
             assert error.kind is Kind.OUTAGE
     assert await asyncio.gather(*map(group_commit.place, jobs)) == list(map(placed, jobs))
@@ -271,7 +305,7 @@ async def test_a_connection_lost_in_a_shared_transaction_costs_no_order_and_doub
         Proxy.before(settings.mysql_url) as proxy,
         Database(settings.model_copy(update={"mysql_url": proxy.mysql_url})) as behind,
     ):
-        group_commit = GroupCommit(behind, batch_seconds=PATIENCE_SECONDS)
+        group_commit = Orders(behind)
         proxy.loss = loss
         await hold(session, "stock")
         tasks = [start(group_commit.place(job)) for job in jobs]
@@ -287,14 +321,12 @@ async def test_a_connection_lost_in_a_shared_transaction_costs_no_order_and_doub
 
 
 async def test_a_job_cancelled_before_its_batch_starts_leaves_no_trace(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session, other_session: Session
+    group_commit: Orders, counting: CountingDatabase, session: Session, other_session: Session
 ) -> None:
     await open_shop(counting, {1: 100})
     await hold(session, "stock")
-    tasks = []
-    for number in range(IN_FLIGHT):
-        tasks.append(start(group_commit.place([an_order({1: 1}, customer_id=number + 1)])))
-        await until_waiting(other_session, number + 1)
+    tasks = [start(group_commit.place([an_order({1: 1})]))]
+    await until_waiting(other_session, 1)
     cancelled, waiting = an_order({1: 1}), an_order({1: 1})
     gone = start(group_commit.place([cancelled]))
     tasks.append(start(group_commit.place([waiting])))
@@ -307,8 +339,8 @@ async def test_a_job_cancelled_before_its_batch_starts_leaves_no_trace(
     assert cancelled.order_id not in known
 
 
-async def test_a_job_cancelled_while_its_transaction_runs_finds_its_outcome_again(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session, other_session: Session
+async def test_a_job_cancelled_while_its_transaction_runs_has_its_outcome_all_the_same(
+    group_commit: Orders, counting: CountingDatabase, session: Session, other_session: Session
 ) -> None:
     await open_shop(counting, {1: 100})
     await hold(session, "stock")
@@ -317,6 +349,7 @@ async def test_a_job_cancelled_while_its_transaction_runs_finds_its_outcome_agai
     await until_waiting(other_session, 1)
     gone.cancel()
     await session.run("COMMIT")
+    assert await gone == placed([cancelled])
     assert await stays == placed([neighbour])
     assert await known_orders(session) == {cancelled.order_id, neighbour.order_id}
     assert await group_commit.place([cancelled]) == placed([cancelled])
@@ -334,19 +367,23 @@ async def test_two_workers_with_the_same_orders_in_other_chunks_never_deadlock(
         for number in range(300)
     ]
 
-    async def place_in_chunks(group_commit: GroupCommit, size: int) -> dict[UUID, PlaceOutcome]:
+    async def place_in_chunks(group_commit: Orders, size: int) -> dict[UUID, PlaceOutcome]:
         chunks = [orders[at : at + size] for at in range(0, len(orders), size)]
         pages = await asyncio.gather(*map(group_commit.place, chunks))
         return dict(
-            zip([order.order_id for order in orders], [each for page in pages for each in page], strict=True)
+            zip(
+                [order.order_id for order in orders],
+                [an_outcome(each) for page in pages for each in page],
+                strict=True,
+            )
         )
 
     async with Database(settings) as one, Database(settings) as another:
         with structlog.testing.capture_logs() as logs:
             outcomes = await asyncio.gather(
-                place_in_chunks(GroupCommit(one, batch_seconds=PATIENCE_SECONDS), 7),
-                place_in_chunks(GroupCommit(one, batch_seconds=PATIENCE_SECONDS), 1),
-                place_in_chunks(GroupCommit(another, batch_seconds=PATIENCE_SECONDS), 50),
+                place_in_chunks(Orders(one), 7),
+                place_in_chunks(Orders(one), 1),
+                place_in_chunks(Orders(another), 50),
             )
     assert [log for log in logs if log["event"] in {"conflict", "deadlock"}] == []
     assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -355,7 +392,7 @@ async def test_two_workers_with_the_same_orders_in_other_chunks_never_deadlock(
 
 
 async def test_the_end_of_a_worker_waits_for_the_batches_that_run(
-    group_commit: GroupCommit, counting: CountingDatabase, session: Session, other_session: Session
+    group_commit: Orders, counting: CountingDatabase, session: Session, other_session: Session
 ) -> None:
     await open_shop(counting, {1: 100})
     await hold(session, "stock")
@@ -368,4 +405,5 @@ async def test_the_end_of_a_worker_waits_for_the_batches_that_run(
     assert not closing.done()
     await session.run("COMMIT")
     await closing
+    assert await gone == placed([order])
     assert await known_orders(session) == {order.order_id}

@@ -36,7 +36,6 @@ from worker.database.transactions import Database
 from worker.queue import idempotency, wire
 from worker.queue import intake as module
 from worker.queue.idempotency import place_once
-from worker.queue.page_worker import PageWorker
 from worker.settings import Settings
 
 MANY: Final = size(2000, 5000)
@@ -232,7 +231,7 @@ async def test_redis_forgets_everything_amid_many_staged_orders_and_none_is_lost
     """Two workers and two sweepers; Redis is emptied before they start and twice amid it, and orders come directly as well."""
     await open_shop(database, dict.fromkeys(range(1, 50), 100_000))
     orders = [an_order({1 + number % 49: 1, 1 + (number * 7 + 1) % 49: 2}) for number in range(MANY)]
-    crew = [make_worker(database, burst=False, kind=PageWorker, max_jobs=600) for _ in range(2)]
+    crew = [make_worker(database, burst=False) for _ in range(2)]
 
     async def placed(count: int) -> bool:
         return bool(await session.value("SELECT COUNT(*) FROM orders") >= count)

@@ -18,7 +18,6 @@ from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue.dead_letters import DeadLetters
-from worker.queue.page_worker import PageWorker
 from worker.queue.replay import Replay
 from worker.settings import Settings
 
@@ -45,7 +44,7 @@ async def test_a_staged_order_that_is_buried_is_staged_no_more_and_placed_by_a_r
 ) -> None:
     bad, good = an_order({1: 1}, customer_id=POISONED), an_order({1: 1})
     await stage_all(session, [bad, good])
-    async with running(make_worker(database, kind=PageWorker, burst=False)):
+    async with running(make_worker(database, burst=False)):
         make_intake()
         assert (await result_of(redis, bad.order_id))["status"] == "dead"
         assert (await result_of(redis, good.order_id))["status"] == "placed"

@@ -12,9 +12,8 @@ from arq.constants import job_key_prefix
 from arq.jobs import Job
 
 from jobs.orders import Restock
-from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_waiting, waiting_sessions
+from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
-from tests.integration.patience import ENDLESS
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
@@ -214,34 +213,6 @@ async def test_a_bug_is_logged_with_its_trace_and_ends_the_job(
     assert not await broken_invariants(database)
 
 
-async def test_a_job_that_takes_too_long_is_tried_again_and_leaves_no_session_behind(
-    redis: ArqRedis,
-    settings: Settings,
-    database: Database,
-    make_worker: MakeWorker,
-    session: Session,
-    other_session: Session,
-) -> None:
-    """One whose transaction is its own: that of an order belongs to others, too, and goes on."""
-    await open_shop(database, {1: 5})
-    await session.run("BEGIN")
-    await session.run("SELECT * FROM stock FOR UPDATE")
-    restock = {"restock_id": str(uuid4()), "product_id": 1, "quantity": 3}
-    await redis.enqueue_job("restock", restock, _job_id="job")
-    async with Database(settings.model_copy(update=ENDLESS)) as endless:
-        logs = await run_once(make_worker, endless, job_seconds=0.3)
-    assert logs[-1]["event"] == "deferred"
-
-    async def nobody_waits() -> bool:
-        return not await waiting_sessions(other_session)
-
-    await until(nobody_waits, "the session of the job to end")  # by itself it would wait for longer
-    await session.run("COMMIT")
-    await redis.zadd("arq:queue", {"job": 1})
-    await make_worker(database).main()
-    assert (await outcome_of(redis, "job"))["status"] == "restocked"
-
-
 async def test_jobs_that_wait_for_a_row_leave_connections_to_the_orders(
     settings: Settings, session: Session, other_session: Session, make_worker: MakeWorker
 ) -> None:
@@ -257,9 +228,7 @@ async def test_jobs_that_wait_for_a_row_leave_connections_to_the_orders(
             for _ in range(2 * settings.mysql_connections)
         ]
         restocks = [await client.restock(request) for request in new_stock]
-        async with running(
-            make_worker(database, burst=False, max_jobs=50, job_seconds=PATIENT["job_seconds"])
-        ):
+        async with running(make_worker(database, burst=False, job_seconds=PATIENT["job_seconds"])):
             await until_waiting(other_session, settings.mysql_connections // 2)
             order = await client.place(an_order({1: 1}))
             assert (await order.outcome(timeout=PATIENCE_SECONDS)).status == "placed"

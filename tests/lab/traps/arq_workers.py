@@ -23,21 +23,26 @@ from worker.database.transactions import Database
 from worker.queue import wire
 from worker.queue.dead_letters import DeadLetters
 from worker.queue.group_commit import GroupCommit
+from worker.queue.paged_redis import PagedRedis
+from worker.queue.placing import Placing
 from worker.queue.tasks import (
     DATABASE_KEY,
     DEAD_LETTERS_KEY,
     FUNCTIONS,
-    GROUP_COMMITS_KEY,
+    GROUP_COMMIT_KEY,
     JOB_SECONDS_KEY,
 )
+from worker.queue.turns import RedisTurns
 from worker.settings import Settings
 
-_NUMBERS: Final = ("job_timeout", "job_completion_wait", "keep_result", "max_tries")
+TURNS_KEY: Final = "turns"
+_NUMBERS: Final = ("max_jobs", "job_completion_wait", "keep_result", "max_tries")
 _SHOW: Final = f"""
 import json
 import worker.main as main
 shown = {{name: getattr(main, name) for name in {_NUMBERS}}}
 shown |= {{name: getattr(main, name).__name__ for name in ("job_serializer", "job_deserializer")}}
+shown["job_timeout"] = main.job_timeout.total_seconds()
 print(json.dumps(shown))
 """
 
@@ -60,21 +65,42 @@ def bare_worker(pool: ArqRedis, functions: Sequence[Function], **options: Any) -
 
 
 def our_worker(redis: ArqRedis, database: Database, settings: Settings, **options: Any) -> Worker:
-    """A worker with all that worker.main tells arq, which runs the queue dry."""
+    """A worker with all that worker.main gives to arq, which runs the queue dry."""
+    pool = redis if isinstance(redis, PagedRedis) else _paged(redis)
+    turns = RedisTurns(settings.redis_url, pool.default_queue_name)
+    placing = Placing(database, batch_seconds=settings.lock_wait_seconds)
     return Worker(
         FUNCTIONS,
-        redis_pool=redis,
+        redis_pool=pool,
         handle_signals=False,
         ctx={
             DATABASE_KEY: database,
-            GROUP_COMMITS_KEY: [
-                GroupCommit(database, batch_seconds=settings.lock_wait_seconds) for _ in range(2)
-            ],
+            GROUP_COMMIT_KEY: GroupCommit(placing, turns, pool.room.batch, wait_seconds=settings.job_seconds),
             JOB_SECONDS_KEY: settings.job_seconds,
-            DEAD_LETTERS_KEY: DeadLetters(database, redis),
+            DEAD_LETTERS_KEY: DeadLetters(database, pool),
+            TURNS_KEY: turns,
         },
         **{"burst": True, "poll_delay": 0.01, **_production_options(settings), **options},
     )
+
+
+def _paged(redis: ArqRedis) -> PagedRedis:
+    """The pool of one worker, on these connections."""
+    return PagedRedis(
+        redis.connection_pool,
+        job_serializer=redis.job_serializer,
+        job_deserializer=redis.job_deserializer,
+        default_queue_name=redis.default_queue_name,
+        expires_extra_ms=redis.expires_extra_ms,
+    )
+
+
+async def _end(worker: Worker) -> None:
+    """What the worker has open; what it had claimed it keeps, as one that was killed."""
+    if isinstance(worker.pool, PagedRedis):
+        await worker.pool._renewing.stop()
+        await worker.ctx[GROUP_COMMIT_KEY].close()
+        await worker.ctx[TURNS_KEY].close()
 
 
 def _production_options(settings: Settings) -> dict[str, Any]:
@@ -108,6 +134,7 @@ async def run_dry(worker: Worker) -> None:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        await _end(worker)
 
 
 @asynccontextmanager
@@ -121,6 +148,7 @@ async def working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
         jobs = list(worker.tasks.values())
         worker.handle_sig(signal.SIGTERM)
         await asyncio.gather(task, *jobs, return_exceptions=True)
+        await _end(worker)
 
 
 class CrashError(Exception):

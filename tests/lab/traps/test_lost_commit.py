@@ -127,11 +127,11 @@ async def test_outer_timeout_wrong_it_cuts_a_commit_that_happens(
 async def test_outer_timeout_right_the_inner_limit_is_shorter_and_names_the_statement(
     settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Q10. So the attempt is made again inside the job's time, and settings that would turn that round are refused."""
+    """Q10. So the attempt is made again, settings that would turn that round are refused, and no limit is around the job."""
     with pytest.raises(
-        ValidationError, match="LOCKSTEP_TRANSACTION_SECONDS must be less than LOCKSTEP_JOB_SECONDS"
+        ValidationError, match="LOCKSTEP_STATEMENT_SECONDS must be less than LOCKSTEP_TRANSACTION_SECONDS"
     ):
-        Settings(mysql_url=settings.mysql_url, redis_url=settings.redis_url, job_seconds=4)
+        Settings(mysql_url=settings.mysql_url, redis_url=settings.redis_url, transaction_seconds=4)
     async with Proxy.before(settings.mysql_url) as proxy:
 
         class ImpatientAtCommit(transactions._Session):

@@ -1,8 +1,8 @@
-"""An idle worker starts at once what a client enqueues, and asks seldom."""
+"""An idle worker starts at once what a client enqueues, asks seldom, and stands what happens to its connections."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -10,13 +10,13 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, result_key_prefix
 from arq.utils import ms_to_datetime, timestamp_ms
-from arq.worker import Worker
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests import wire_proxy
 from tests.asking import PATIENCE_SECONDS, until
-from tests.integration.conftest import MakeWorker, functions, running, until_idle
+from tests.integration.conftest import QUEUE, MakePool, MakeWorker, functions, running, until_idle
+from tests.integration.job_cases import until_done
 from tests.integration.patience import NEVER
 from tests.lab.traps.redis_door import Door
 from tests.shop import an_order, open_shop
@@ -26,16 +26,13 @@ from worker.database.transactions import Database
 from worker.embedded import Servers
 from worker.queue import connection, wire
 from worker.queue.connection import open_queue
-from worker.queue.page_worker import PageWorker
-from worker.queue.patient_redis import LOOK_SECONDS, PatientRedis
+from worker.queue.paged_redis import LOOK_SECONDS, PagedRedis
 from worker.queue.wire import EXPIRES_MS, MOST_WOKEN, Message, enqueue
 from worker.settings import Settings
 
-QUEUE: Final = "arq:queue"
 WAKE: Final = "arq:queue:wake"
 A_MOMENT: Final = 0.1  # seconds
 HASTE_SECONDS: Final = 0.2
-both_kinds = pytest.mark.parametrize("kind", [Worker, PageWorker])
 
 
 async def nothing(_ctx: dict[Any, Any], _request: wire.Payload) -> None:
@@ -50,36 +47,29 @@ def messages(job_ids: Sequence[str]) -> list[Message]:
     return [Message(wire.RESTOCK, job_id, job_id) for job_id in job_ids]
 
 
-async def until_done(redis: ArqRedis, job_ids: Sequence[str]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await redis.exists(*(result_key_prefix + job_id for job_id in job_ids)) < len(job_ids):
-            pass
-
-
-@both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_an_idle_worker_starts_at_once_what_a_client_enqueues(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, pool: PagedRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     """Neither its next look nor arq's next turn would come before the test has ended."""
     await open_shop(database, {1: 50})
     client = OrderClient(redis, max_queued=100)
     for _ in range(3):
-        async with running(make_worker(database, kind=kind, pool=patient, burst=False, poll_delay=NEVER)):
+        async with running(make_worker(database, pool=pool, burst=False, poll_delay=NEVER)):
             await until_idle(redis)
             receipt = await client.place(an_order({1: 1}))
             assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     await client.stop()
 
 
-class Looking(PatientRedis):
+class Looking(PagedRedis):
     """Notes how long it waits to be woken, and how late each look is that finds a job; others may come in before a wait."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.waits: list[float] = []
         self.looks: list[int] = []
-        self.found: dict[bytes, int] = {}
+        self.found: dict[str, int] = {}
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def blpop(self, *arguments: Any) -> Any:
@@ -89,48 +79,38 @@ class Looking(PatientRedis):
         self.waits.append(arguments[1])
         return await cast("Any", super()).blpop(*arguments)
 
-    async def _free(self, queue: str, due_ms: int, most: int) -> list[bytes]:
-        free = await super()._free(queue, due_ms, most)
+    async def _claim(self, due_ms: int, most: int) -> None:
+        await super()._claim(due_ms, most)
         self.looks.append(due_ms)
-        self.found |= {job_id: due_ms for job_id in free if job_id not in self.found}
-        return free
+        self.found |= {job_id: due_ms for job_id in self._waiting if job_id not in self.found}
 
 
 @pytest.fixture
-async def looking(settings: Settings) -> AsyncIterator[Looking]:
-    opened = cast("Looking", Looking.at(settings.redis_url, QUEUE))
-    yield opened
-    await opened.aclose(close_connection_pool=True)
+def looking(make_pool: MakePool) -> Looking:
+    return cast("Looking", make_pool(kind=Looking))
 
 
-@both_kinds
-async def test_a_job_of_somebody_who_wakes_nobody_starts_with_the_next_look(
-    kind: type[Worker], redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
+async def test_a_job_of_a_client_that_wakes_no_worker_starts_with_the_next_look(
+    redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
 ) -> None:
-    """By arq's own enqueue_job, after a worker has looked: one wait of LOOK_SECONDS, and none of arq's."""
+    """By arq's own enqueue_job, after a worker has looked: it is found after one wait of LOOK_SECONDS."""
     for job_id in map(str, range(3)):
         looking.meanwhile = partial(redis.enqueue_job, wire.RESTOCK, "request", _job_id=job_id)
         looking.waits.clear()
-        worker = make_worker(
-            database,
-            kind=kind,
-            pool=looking,
-            functions=functions(restock=nothing),
-            burst=False,
-            poll_delay=NEVER,
-        )
+        looking.looks.clear()
+        worker = make_worker(database, pool=looking, functions=functions(restock=nothing), burst=False)
         async with running(worker):
             await until_done(redis, [job_id])
-        assert looking.waits == [LOOK_SECONDS]
+        assert looking.waits[0] == LOOK_SECONDS
+        assert looking.found[job_id] == looking.looks[1]
     assert LOOK_SECONDS <= A_MOMENT
 
 
-@both_kinds
 async def test_a_job_of_later_starts_when_it_is_due(
-    kind: type[Worker], redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
 ) -> None:
     """Not before, and with the first look from then on; each look is a moment after the one before."""
-    worker = make_worker(database, kind=kind, pool=looking, functions=functions(restock=nothing), burst=False)
+    worker = make_worker(database, pool=looking, functions=functions(restock=nothing), burst=False)
     async with running(worker):
         await until_idle(redis)
         due_ms = {str(number): timestamp_ms() + 200 + 60 * number for number in range(5)}
@@ -141,14 +121,13 @@ async def test_a_job_of_later_starts_when_it_is_due(
         await until_idle(redis)
     for job_id, due in due_ms.items():
         first = next(look for look in looking.looks[looks:] if look >= due)
-        assert due <= looking.found[job_id.encode()] <= first
+        assert due <= looking.found[job_id] <= first
     assert set(looking.waits) == {LOOK_SECONDS}
 
 
-@both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_as_many_idle_workers_wake_as_jobs_come(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker
 ) -> None:
     """None of them ends before all have started, and each has one at a time."""
     together = asyncio.Barrier(3)
@@ -157,9 +136,7 @@ async def test_as_many_idle_workers_wake_as_jobs_come(
         await together.wait()
 
     one, two, three = (
-        make_worker(
-            database, kind=kind, pool=patient, functions=functions(restock=meet), burst=False, max_jobs=1
-        )
+        make_worker(database, pool=make_pool(jobs=1), functions=functions(restock=meet), burst=False)
         for _ in range(3)
     )
     async with running(one), running(two), running(three):
@@ -170,39 +147,36 @@ async def test_as_many_idle_workers_wake_as_jobs_come(
             await until_done(redis, job_ids)
 
 
-@both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_a_job_that_comes_after_the_question_and_before_the_wait_is_not_missed(
-    kind: type[Worker], settings: Settings, redis: ArqRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker
 ) -> None:
-    class Interrupted(PatientRedis):
+    class Interrupted(PagedRedis):
         async def blpop(self, *arguments: Any) -> Any:
             await enqueue(redis, messages(["job"]))
             return await cast("Any", super()).blpop(*arguments)
 
-    pool = Interrupted.at(settings.redis_url, QUEUE)
-    worker = make_worker(database, kind=kind, pool=pool, functions=functions(restock=nothing), burst=False)
+    pool = make_pool(kind=Interrupted)
+    worker = make_worker(database, pool=pool, functions=functions(restock=nothing), burst=False)
     async with running(worker):
         await until_done(redis, ["job"])
-    await pool.aclose(close_connection_pool=True)
 
 
-@both_kinds
 @pytest.mark.usefixtures("never_looks")
 async def test_an_idle_worker_stops_at_once(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, pool: PagedRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     """It would wait to be woken for longer than the test lasts."""
     async with asyncio.timeout(2 * PATIENCE_SECONDS):
-        async with running(make_worker(database, kind=kind, pool=patient, burst=False)):
+        async with running(make_worker(database, pool=pool, burst=False)):
             await until_idle(redis)
 
 
 @pytest.mark.usefixtures("never_looks")
 async def test_a_queue_of_another_name_has_a_bell_of_its_own(
-    settings: Settings, redis: ArqRedis, database: Database, make_worker: MakeWorker
+    settings: Settings, redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker
 ) -> None:
-    pool = PatientRedis.at(settings.redis_url, "other")
+    pool = make_pool(queue_name="other")
     worker = make_worker(
         database, pool=pool, queue_name="other", functions=functions(restock=nothing), burst=False
     )
@@ -212,7 +186,6 @@ async def test_a_queue_of_another_name_has_a_bell_of_its_own(
         await enqueue(other, messages(["job"]))
         await until_done(redis, ["job"])
         await other.aclose()
-    await pool.aclose(close_connection_pool=True)
 
 
 async def test_no_more_wait_to_wake_somebody_than_may_be_of_use(redis: ArqRedis) -> None:
@@ -227,14 +200,11 @@ async def test_what_is_known_already_wakes_nobody(redis: ArqRedis) -> None:
         assert await wake_length(redis) == 2
 
 
-@both_kinds
 async def test_idle_workers_take_what_has_woken_nobody(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, pool: PagedRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     await enqueue(redis, messages([str(number) for number in range(100)]))
-    async with running(
-        make_worker(database, kind=kind, pool=patient, functions=functions(restock=nothing), burst=False)
-    ):
+    async with running(make_worker(database, pool=pool, functions=functions(restock=nothing), burst=False)):
         for turn in range(3):
             await until_idle(redis)
             assert await redis.exists(WAKE) == 0
@@ -277,12 +247,12 @@ async def test_a_redis_that_is_gone_for_good_is_given_up_after_one_round_of_retr
 ) -> None:
     door = Door(servers.redis_url)
     async with door.stand() as url:
-        patient = PatientRedis.at(url, QUEUE)
-        await patient.ping()
+        pool = PagedRedis.at(url, QUEUE)
+        await pool.ping()
         await door.shut()
         with pytest.raises(RedisConnectionError):
-            await patient.ping()
-        await patient.aclose(close_connection_pool=True)
+            await pool.ping()
+        await pool.aclose(close_connection_pool=True)
     assert len(pauses) == 15
     assert 10 < sum(pauses) < 15, "seconds"
 
@@ -298,10 +268,10 @@ async def test_a_connection_that_breaks_in_its_handshake_is_tried_again(pauses: 
 
     async with await asyncio.start_server(slam, "127.0.0.1") as door:
         port = door.sockets[0].getsockname()[1]
-        patient = PatientRedis.at(f"redis://:password@127.0.0.1:{port}/1", QUEUE)
+        pool = PagedRedis.at(f"redis://:password@127.0.0.1:{port}/1", QUEUE)
         with pytest.raises(RedisConnectionError):
-            await patient.ping()
-        await patient.aclose(close_connection_pool=True)
+            await pool.ping()
+        await pool.aclose(close_connection_pool=True)
     assert visits == 16
     assert len(pauses) == 15
 
@@ -312,13 +282,13 @@ async def test_so_it_is_by_a_command_that_is_under_way_when_redis_goes(
     """Each of its retries needs a new connection, which must not begin a round of its own."""
     door = Door(servers.redis_url)
     async with door.stand() as url:
-        patient = PatientRedis.at(url, QUEUE)
-        waiting = asyncio.create_task(cast("Any", patient).blpop("nothing", 0))
+        pool = PagedRedis.at(url, QUEUE)
+        waiting = asyncio.create_task(cast("Any", pool).blpop("nothing", 0))
         await until_idle(redis)
         await door.shut()
         with pytest.raises(RedisConnectionError):
             await waiting
-        await patient.aclose(close_connection_pool=True)
+        await pool.aclose(close_connection_pool=True)
     assert len(pauses) == 15
 
 
@@ -332,9 +302,7 @@ class CountingDoor(Door):
         super()._come(reader, writer)
 
 
-@both_kinds
 async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
-    kind: type[Worker],
     servers: Servers,
     redis: ArqRedis,
     database: Database,
@@ -344,10 +312,8 @@ async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
     """As behind a network that swallows packets: nothing is closed, and nothing comes, on the next connection neither."""
     door = CountingDoor(servers.redis_url)
     async with door.stand() as url:
-        patient = PatientRedis.at(url, QUEUE)
-        worker = make_worker(
-            database, kind=kind, pool=patient, functions=functions(restock=nothing), burst=False
-        )
+        pool = PagedRedis.at(url, QUEUE)
+        worker = make_worker(database, pool=pool, functions=functions(restock=nothing), burst=False)
         # Those of the test wait for as long as it takes.
         monkeypatch.setattr(connection, "ANSWER_SECONDS", HASTE_SECONDS)
         plain = ArqRedis(ConnectionPool.from_url(servers.redis_url), default_queue_name=QUEUE)
@@ -364,35 +330,37 @@ async def test_a_worker_whose_connection_dies_without_a_word_takes_another(
             await until_done(plain, ["one", "two"])
         await plain.aclose(close_connection_pool=True)
         monkeypatch.setattr(connection, "ANSWER_SECONDS", PATIENCE_SECONDS)
-        await patient.aclose(close_connection_pool=True)
+        await pool.aclose(close_connection_pool=True)
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=lambda fault: fault.value)
-@pytest.mark.parametrize(
-    ("kind", "command"),
-    [(Worker, "WATCH"), (Worker, "EXISTS"), (Worker, "ZSCORE"), (PageWorker, "script claim")],
-)
-async def test_a_claim_that_is_cut_off_half_way_ends_no_worker(
-    kind: type[Worker],
+@pytest.mark.parametrize("command", ["script claim", "MULTI", "BLPOP arq:queue:wake"])
+async def test_a_command_that_is_cut_off_half_way_ends_no_worker(
     fault: Fault,
     command: str,
     servers: Servers,
     redis: ArqRedis,
     database: Database,
+    make_pool: MakePool,
     make_worker: MakeWorker,
 ) -> None:
+    """A claim, the ends of jobs, and the wait for more."""
     traps = [fault]
 
     def at(heard: str) -> Fault | None:
         return traps.pop() if traps and heard.startswith(command) else None
 
     async with stand(wire_proxy.Door(servers.redis_url, wire_proxy.Redis, at, lambda: None, 0)) as url:
-        pool = PatientRedis.at(url, QUEUE)
-        worker = make_worker(
-            database, kind=kind, pool=pool, functions=functions(restock=nothing), burst=False
-        )
+        pool = make_pool(url)
+        worker = make_worker(database, pool=pool, functions=functions(restock=nothing), burst=False)
         async with running(worker):
             await enqueue(redis, messages(["job", "next"]))
             await until_done(redis, ["job", "next"])
+            await until(lambda: _is_empty(traps), "the fault")
+            await enqueue(redis, messages(["last"]))
+            await until_done(redis, ["last"])
         await pool.aclose(close_connection_pool=True)
-    assert not traps
+
+
+async def _is_empty(traps: list[Fault]) -> bool:
+    return not traps

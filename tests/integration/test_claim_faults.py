@@ -8,54 +8,44 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix, retry_key_prefix
 from arq.utils import timestamp_ms
-from arq.worker import Retry, Worker
+from arq.worker import Retry
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.asking import PATIENCE_SECONDS, until
-from tests.integration.conftest import MakeWorker, functions
-from tests.integration.page_cases import (
-    QUEUE,
-    Hands,
+from tests.integration.conftest import QUEUE, MakeWorker, functions
+from tests.integration.job_cases import (
+    Jobs,
     again_later,
-    both_kinds,
     done,
     enqueue,
     failing,
     job,
+    result_of,
     run_job,
 )
 from worker.database.transactions import Database
 from worker.queue import wire
-from worker.queue.page_worker import PageWorker
-from worker.queue.patient_redis import PatientRedis
+from worker.queue.paged_redis import PagedRedis
 
 JOB: Final = "job"
-
-
-async def result_of(redis: ArqRedis, job_id: str | bytes) -> dict[str, Any]:
-    prefix = result_key_prefix.encode()
-    result = await redis.get(prefix + (job_id if isinstance(job_id, bytes) else job_id.encode()))
-    assert result, "no result"
-    return wire.deserialize(result)
 
 
 async def run_all(make_worker: MakeWorker, database: Database) -> list[Any]:
     """Run the queue dry; the errors that were logged."""
     with structlog.testing.capture_logs() as logs:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await make_worker(database, kind=PageWorker, functions=functions(restock=done)).main()
+            await make_worker(database, functions=functions(restock=done)).main()
     return [log for log in logs if log["log_level"] == "error"]
 
 
 async def test_a_bug_of_a_function_is_logged_with_its_job(
-    redis: ArqRedis, database: Database, make_worker: MakeWorker
+    redis: ArqRedis, database: Database, make_worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await enqueue(redis, [JOB])
-    with structlog.testing.capture_logs() as logs:
-        await run_job(make_worker, database, PageWorker, failing)
-    (line,) = [log for log in logs if log["event"] == "job failed"]
-    assert line["job_id"] == JOB
-    assert line["exc_info"]
+    await run_job(make_worker, database, failing)
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert f"{JOB}:{wire.RESTOCK} failed" in line.getMessage()
+    assert line.exc_info
 
 
 async def test_a_job_of_a_wrong_type_fails_alone(
@@ -118,7 +108,7 @@ class Answer:
 
         async def parsed(connection: Any, command_name: str, **options: Any) -> Any:
             answer = await parse(connection, command_name, **options)
-            is_claim = isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], list)
+            is_claim = isinstance(answer, list) and answer and isinstance(answer[0], list)
             if is_claim and not self.came.is_set():
                 self.came.set()
                 await self.go.wait()
@@ -131,13 +121,13 @@ class Answer:
 
 async def test_told_to_stop_while_it_claims_it_gives_the_jobs_back_at_once(
     redis: ArqRedis,
-    patient: PatientRedis,
+    pool: PagedRedis,
     database: Database,
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hands, answer = Hands(), Answer(patient, monkeypatch)
-    worker = make_worker(database, kind=PageWorker, pool=patient, functions=functions(restock=hands.run))
+    jobs, answer = Jobs(), Answer(pool, monkeypatch)
+    worker = make_worker(database, pool=pool, functions=functions(restock=jobs.run))
     await enqueue(redis, ["one", "two"])
     await redis.set(retry_key_prefix + "two", 3)
     main = asyncio.create_task(worker.main())
@@ -148,7 +138,7 @@ async def test_told_to_stop_while_it_claims_it_gives_the_jobs_back_at_once(
     with pytest.raises(asyncio.CancelledError):
         await main
     assert not worker.tasks
-    assert not hands.ran
+    assert not jobs.ran
     assert not await redis.exists(in_progress_key_prefix + "one", in_progress_key_prefix + "two")
     assert await redis.mget(retry_key_prefix + "one", retry_key_prefix + "two") == [b"0", b"3"]
     assert await redis.zcard(QUEUE) == 2
@@ -156,15 +146,15 @@ async def test_told_to_stop_while_it_claims_it_gives_the_jobs_back_at_once(
 
 async def test_a_claim_whose_answer_is_lost_is_the_same_claim_when_it_is_sent_again(
     redis: ArqRedis,
-    patient: PatientRedis,
+    pool: PagedRedis,
     database: Database,
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answer = Answer(patient, monkeypatch)
+    answer = Answer(pool, monkeypatch)
     answer.lost = True
     answer.go.set()
-    worker = make_worker(database, kind=PageWorker, pool=patient, functions=functions(restock=done))
+    worker = make_worker(database, pool=pool, functions=functions(restock=done))
     await enqueue(redis, ["one", "two", "elsewhere"])
     await redis.set(in_progress_key_prefix + "elsewhere", "1")
     main = asyncio.create_task(worker.main())
@@ -180,9 +170,8 @@ async def test_a_claim_whose_answer_is_lost_is_the_same_claim_when_it_is_sent_ag
     assert not await redis.exists(result_key_prefix + "elsewhere")
 
 
-@both_kinds
-async def test_a_job_that_somebody_else_has_ended_meanwhile_is_not_put_off(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+async def test_a_job_that_another_worker_has_ended_meanwhile_is_not_deferred(
+    redis: ArqRedis, pool: PagedRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     """As by a worker that was frozen for longer than its claim holds: the job would come back without content."""
 
@@ -191,17 +180,16 @@ async def test_a_job_that_somebody_else_has_ended_meanwhile_is_not_put_off(
         raise Retry(defer=30)
 
     await enqueue(redis, ["job"])
-    await run_job(make_worker, database, kind, too_late, pool=patient)
+    await run_job(make_worker, database, too_late, pool=pool)
     assert await redis.exists(QUEUE) == 0
 
 
-@both_kinds
-async def test_a_job_is_put_off_by_so_long(
-    kind: type[Worker], redis: ArqRedis, patient: PatientRedis, database: Database, make_worker: MakeWorker
+async def test_a_job_is_deferred_by_so_long(
+    redis: ArqRedis, pool: PagedRedis, database: Database, make_worker: MakeWorker
 ) -> None:
     await enqueue(redis, ["job"])
     before = timestamp_ms()
-    await run_job(make_worker, database, kind, again_later, pool=patient)
+    await run_job(make_worker, database, again_later, pool=pool)
     due_ms = await redis.zscore(QUEUE, "job")
     assert due_ms
     assert before + 30_000 <= due_ms <= timestamp_ms() + 30_000
