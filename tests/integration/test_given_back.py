@@ -218,3 +218,29 @@ async def test_told_to_stop_a_worker_gives_back_orders_that_wait_for_their_batch
         await as_it_was(redis, str(order.order_id), score)
     await another_workers_turn.aclose()
     assert await session.value("SELECT COUNT(*) FROM orders") == 0
+
+
+async def test_told_to_stop_at_once_a_worker_ends_the_batch_that_has_begun_and_its_orders_have_their_outcomes(
+    redis: ArqRedis,
+    database: Database,
+    client: OrderClient,
+    session: Session,
+    other_session: Session,
+    make_worker: MakeWorker,
+) -> None:
+    """Its time to stop is over, and arq cancels what runs."""
+    await open_shop(database, {1: 5})
+    await session.run("BEGIN")
+    await session.run("SELECT * FROM stock FOR UPDATE")
+    receipt = await client.place(an_order({1: 1}))
+    worker = make_worker(database, burst=False)
+    main = asyncio.create_task(worker.async_run())
+    await until_waiting(other_session, 1)
+    stopping = asyncio.create_task(stopped(worker, main))
+    await asyncio.wait([main])
+    await session.run("COMMIT")
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
+    assert (await result_of(redis, receipt.message.job_id))["t"] == 1
+    assert await redis.zcard(QUEUE) == 0
+    assert not await broken_invariants(database)

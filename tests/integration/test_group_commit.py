@@ -1,11 +1,9 @@
 """Orders of concurrent jobs in one transaction, on a real server: what they share, and what they never share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,67 +12,24 @@ from arq.connections import ArqRedis
 from arq.constants import retry_key_prefix
 
 from jobs.orders import Conflict, Placed, PlaceOrder, PlaceOutcome, Rejected
-from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
-from tests.integration.patience import NEVER
+from tests.integration.grouped_orders import CountingDatabase, Orders, Outcomes
 from tests.lab.traps.proxy import Loss, Proxy
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
 from worker.client import OrderClient
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 from worker.queue import wire
-from worker.queue.batch_size import BatchSize
-from worker.queue.group_commit import GroupCommit
-from worker.queue.placing import Placing
 from worker.settings import Settings
 
 pytestmark = pytest.mark.both_isolations
-
-Result = TypeVar("Result")
-Outcomes = list[PlaceOutcome | Exception]
-
-
-class CountingDatabase(Database):
-    """Notes how many orders each transaction of a group commit has."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.sizes: list[int] = []
-
-    async def transact(
-        self,
-        work: Callable[[Transaction], Awaitable[Result]],
-        *,
-        job: str,
-        **options: Any,
-    ) -> Result:
-        if job == wire.PLACE_ORDERS:
-            self.sizes.append(len(cast("partial[Any]", work).keywords["orders"]))
-        return await super().transact(work, job=job, **options)
 
 
 @pytest.fixture
 async def counting(settings: Settings) -> AsyncIterator[CountingDatabase]:
     async with CountingDatabase(settings) as opened:
         yield opened
-
-
-class Orders(GroupCommit[PlaceOrder, PlaceOutcome]):
-    """Of one worker, which waits for no other's turn."""
-
-    def __init__(self, database: Database, batch_seconds: float = PATIENCE_SECONDS) -> None:
-        placing = Placing(database, batch_seconds=batch_seconds)
-        super().__init__(placing, self, BatchSize(), wait_seconds=NEVER)
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """At once."""
-        yield
-
-    async def place(self, orders: Sequence[PlaceOrder], *, again: bool = False) -> Outcomes:
-        """Without traces."""
-        return await self.run_each(orders, [None] * len(orders), again=again)
 
 
 @pytest.fixture

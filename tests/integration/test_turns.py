@@ -1,4 +1,4 @@
-"""Of all workers of a queue one at a time has the turn; a worker that dies, and a Redis that is down, hold up nobody."""
+"""Of all workers of a queue one at a time has the turn; a worker that dies, and a Redis that is down, hold up no other."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -185,7 +185,7 @@ async def test_a_worker_that_dies_while_it_waits_is_passed_over(
 async def test_the_turn_of_a_holder_that_says_nothing_any_more_expires(
     redis: ArqRedis, make_turns: MakeTurns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a dead network: Redis believes that it listens. If it comes back, it takes the turn from nobody."""
+    """Behind a dead network: Redis believes that it listens. If it comes back, it takes the turn from no other."""
     monkeypatch.setattr(module, "TURN_SECONDS", 0.1)
     silent = Visit(make_turns())
     await silent.begins()
