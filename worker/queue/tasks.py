@@ -6,6 +6,7 @@ import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -83,9 +84,21 @@ async def _place_traced(
     group_commit: Orders = ctx[GROUP_COMMIT_KEY]
     spans = traceparents[:1] if len(set(traceparents)) == 1 else traceparents
     with ExitStack() as stack:
-        own: list[str | None] = [stack.enter_context(_span(ctx, wire.PLACE_ORDERS, one)) for one in spans]
+        own = [_enter_apart(stack, _span(ctx, wire.PLACE_ORDERS, one)) for one in spans]
         own *= len(orders) // max(1, len(own))
         return await group_commit.run_each(orders, own, again=_is_again(ctx))
+
+
+def _enter_apart(stack: ExitStack, span: AbstractContextManager[str | None]) -> str | None:
+    """Begin a span that is not below those that were begun before it."""
+    context = copy_context()
+
+    def leave(*error: Any) -> bool | None:  # noqa: ANN401  # as of every context manager
+        return context.run(span.__exit__, *error)
+
+    own = context.run(span.__enter__)
+    stack.push(leave)
+    return own
 
 
 def _one_of_many(run: Run[Asked]) -> Run[Asked]:
