@@ -61,7 +61,8 @@ async def test_a_batch_gives_up_early_since_others_wait_behind_it(
     """An order alone, too: on a row that another transaction holds it would keep all others waiting."""
     orders = [an_order({1: 1}) for _ in range(count)]
     traceparents = {orders[0].order_id: "a trace"}
-    assert [*await placing.run(orders, traceparents)] == orders
+    outcomes: Sequence[Any] = await placing.run(orders, traceparents)
+    assert outcomes == orders
     options = {
         "job": wire.PLACE_ORDERS,
         "attempts_seconds": BATCH_SECONDS,
