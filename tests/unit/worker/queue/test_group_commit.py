@@ -25,7 +25,7 @@ from tests.unit.worker.queue.grouped import (
     whose,
 )
 from worker.queue.batch_size import LEAST, MOST, BatchSize
-from worker.queue.group_commit import MAX_SHARE, SHARES, _Share
+from worker.queue.group_commit import MAX_SHARE, SHARES, _Job, _Share
 
 MOST_REQUESTS = 500  # of a job
 HEAVY = MOST_WEIGHT // SHARES // 2  # two fill a share
@@ -84,8 +84,8 @@ async def test_no_requests_are_no_batch(group: Group, work: Work) -> None:
 
 def shares(group: Group, jobs: Iterable[Sequence[Ask]]) -> list[_Share[Ask, str]]:
     loop = asyncio.get_running_loop()
-    pages = (page for job in jobs for page in group._pages((request, None) for request in job))
-    return [_Share(*page, loop.time(), loop.create_future()) for page in pages]
+    paged = ((_Job(loop.time()), group._pages((request, None) for request in job)) for job in jobs)
+    return [_Share(*page, job, loop.create_future()) for job, pages in paged for page in pages]
 
 
 def batch_of(group: Group) -> list[Ask]:
@@ -112,7 +112,7 @@ async def test_every_batch_keeps_within_its_limits_and_holds_the_oldest_requests
         batch = group._next_batch(0)
         requests = [request for share in batch for request, _ in share.asked]
         assert batch[0] is oldest
-        assert all(share.has_begun for share in batch)
+        assert all(share.job.has_begun for share in batch)
         assert all(len(share.asked) <= MAX_SHARE for share in batch)
         assert len(requests) <= now
         assert sum(request.weight for request in requests) <= MOST_WEIGHT

@@ -59,6 +59,19 @@ async def test_one_that_has_begun_has_the_outcome_of_its_batch_however_long_that
     assert len(work.batches) == 1
 
 
+async def test_a_job_of_many_shares_that_has_begun_is_not_given_up(work: Work) -> None:
+    """It would run again from its start, although a part of it has its outcome."""
+    group = group_of(work, wait_seconds=A_MOMENT)
+    requests = asks(5 * MAX_SHARE)
+    begun = start(run(group, requests))
+    await until_begun(work, 1)
+    (late,) = await run(group, asks(1))
+    assert isinstance(late, OverdueError), "the time is over for all that have not begun"
+    work.go.set()
+    assert await begun == outcomes(requests)
+    await group.close()
+
+
 async def test_who_came_later_is_given_up_later(work: Work) -> None:
     """In either lane; the timer is for the next."""
     gate = Gate()
@@ -67,14 +80,14 @@ async def test_who_came_later_is_given_up_later(work: Work) -> None:
     early, late = start(run(group, asks(1))), start(run(group, asks(1), again=True))
     await turn_of_the_loop()
     (first,), (second,) = group._lanes
-    first.since -= NEVER
+    first.job.since -= NEVER
     group._give_up()
     (result,) = await early
     assert isinstance(result, OverdueError)
     assert not late.done()
     assert group._timer
-    assert group._timer.when() == second.since + NEVER
-    second.since -= NEVER
+    assert group._timer.when() == second.job.since + NEVER
+    second.job.since -= NEVER
     group._give_up()
     (result,) = await late
     assert isinstance(result, OverdueError)

@@ -61,7 +61,11 @@ def worker(room: Room, clock: Clock) -> Worker:
     return Worker(room, clock)
 
 
-def test_it_begins_with_two_batches_and_300_kib(room: Room) -> None:
+def test_it_begins_with_a_batch_and_grows_to_two_and_300_kib(room: Room, worker: Worker) -> None:
+    assert (room.jobs, room.bytes) == (MOST, MAX_BYTES // 2)
+    for _ in range(6):
+        worker.work(MOST, 0.1)
+    worker.empty()
     assert (room.jobs, room.bytes) == (MAX_JOBS, MAX_BYTES) == (600, 300 * 1024)
     assert MAX_JOBS == 2 * MOST
 
@@ -69,10 +73,10 @@ def test_it_begins_with_two_batches_and_300_kib(room: Room) -> None:
 def test_what_is_claimed_takes_room_until_it_ends_or_is_left(room: Room) -> None:
     for size in (1000, 200, 30):
         room.take(size)
-    assert (MAX_JOBS - room.jobs, MAX_BYTES - room.bytes) == (3, 1230)
+    assert (MOST - room.jobs, MAX_BYTES // 2 - room.bytes) == (3, 1230)
     room.complete([200])
     room.leave([1000])
-    assert (MAX_JOBS - room.jobs, MAX_BYTES - room.bytes) == (1, 30)
+    assert (MOST - room.jobs, MAX_BYTES // 2 - room.bytes) == (1, 30)
 
 
 def test_a_slow_worker_claims_two_seconds_of_its_work(room: Room, worker: Worker) -> None:
