@@ -157,8 +157,10 @@ class PagedRedis(ArqRedis):
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            if not (held := [*self._waiting.values(), *self._running.values()]):
+                continue
             try:
-                await renew(self, self._queue, [*self._waiting.values(), *self._running.values()])
+                await renew(self, self._queue, held)
             except QUEUE_ERRORS as error:
                 logger.warning("leases are not renewed", error=f"{type(error).__name__}: {error}")
 

@@ -25,7 +25,7 @@ TURN_SECONDS: Final = (
     1.0  # then it is the next one's, as if this worker had died: a batch that is starved lets others in
 )
 LOOK_SECONDS: Final = 0.25  # how often those who wait see whether a turn has run out
-ANSWER_SECONDS: Final = 1.0  # no batch waits longer for Redis itself
+ANSWER_SECONDS: Final = 3.0  # no batch waits longer for Redis itself, and a starved worker is slow to hear it
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
 
