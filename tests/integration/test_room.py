@@ -87,19 +87,17 @@ async def test_a_full_worker_with_many_jobs_behind_goes_on_to_say_that_it_lives(
 async def test_a_steady_stream_of_jobs_does_not_keep_it_from_saying_that_it_lives(
     redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker
 ) -> None:
-    """Room comes again and again, so it never stops to claim."""
-    signs: list[int] = []
-
-    async def slow(_ctx: dict[Any, Any], _request: wire.Payload) -> None:
-        signs.append(await redis.exists(HEALTH))
-        await redis.delete(HEALTH)
-
+    """Room comes again and again, one job at a time: after each claim it says so."""
+    jobs = Jobs()
+    jobs.go.set()
     worker = make_worker(
-        database, pool=make_pool(jobs=1), functions=functions(restock=slow), health_check_interval=0
+        database, pool=make_pool(jobs=1), functions=functions(restock=jobs.run), health_check_interval=0
     )
     await enqueue(redis, [str(number) for number in range(20)])
+    await redis.config_resetstat()
     await worker.main()
-    assert sum(signs) > 10
+    assert (jobs.ran, jobs.most_jobs) == (20, 1)
+    assert (await redis.info("commandstats"))["cmdstat_psetex"]["calls"] >= 20
 
 
 async def test_told_to_stop_it_finishes_what_it_runs_and_claims_no_more(
