@@ -23,6 +23,9 @@ logger = structlog.get_logger()
 # Requests, and their weight, of one job in a batch: a big job leaves room for the small ones.
 MAX_SHARE: Final = 100
 SHARES: Final = 5  # of the weight of a batch
+# After a wait for a row that was in vain, batches leave out the requests whose rows are held. Not for longer: the rows may
+# be held by the batch of another worker, for a moment, and each time by another.
+PROBE_SECONDS: Final = 5.0
 
 Request = TypeVar("Request")
 Outcome = TypeVar("Outcome")
@@ -95,7 +98,7 @@ class GroupCommit(Generic[Request, Outcome]):
         # First tries, and later ones. What has failed before may fail again, and must not do so to others.
         self._lanes: list[list[_Share[Request, Outcome]]] = [[], []]
         self._lane = 0
-        self._is_held_up = False
+        self._probes_until = 0.0
         self._working: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -146,7 +149,7 @@ class GroupCommit(Generic[Request, Outcome]):
             async with self._turns.turn():
                 lane = self._next_lane()
                 if batch := self._next_batch(lane):
-                    await self._run(batch, is_doubtful=bool(lane))
+                    await self._run(batch)
 
     def _next_lane(self) -> int:
         """By turns, if requests wait in both."""
@@ -183,7 +186,7 @@ class GroupCommit(Generic[Request, Outcome]):
         left = [share.job.since for share in idle if not share.results.done()]
         self._timer = loop.call_at(min(left) + self._wait_seconds, self._give_up) if left else None
 
-    async def _run(self, batch: Sequence[_Share[Request, Outcome]], *, is_doubtful: bool) -> None:
+    async def _run(self, batch: Sequence[_Share[Request, Outcome]]) -> None:
         requests = [request for share in batch for request, _ in share.asked]
         metrics.BATCH_ORDERS.observe(len(requests))
         asked = chain.from_iterable(share.asked for share in batch)
@@ -192,7 +195,7 @@ class GroupCommit(Generic[Request, Outcome]):
         clock = asyncio.get_running_loop().time
         began = clock()
         with tracing.span("group commit", "INTERNAL", links=links, orders=len(requests)):
-            if is_doubtful or self._is_held_up:
+            if began < self._probes_until:
                 results = await self._run_free(requests, traceparents)
             else:
                 results = await self._run_all(requests, traceparents)
@@ -211,7 +214,7 @@ class GroupCommit(Generic[Request, Outcome]):
             kind = error.kind if isinstance(error, DatabaseError) else Kind.BUG
             if isinstance(error, DatabaseError) and error.code == LOCK_WAIT_TIMEOUT:
                 self._size.shrink()
-                self._is_held_up = True
+                self._probes_until = asyncio.get_running_loop().time() + PROBE_SECONDS
             if len(requests) == 1 or kind is Kind.OUTAGE:
                 return [error] * len(requests)
             logger.warning("batch fails", orders=len(requests), error=f"{type(error).__name__}: {error}")
@@ -232,7 +235,7 @@ class GroupCommit(Generic[Request, Outcome]):
         except Exception as error:  # noqa: BLE001  # as above: no job may wait for ever
             return [error] * len(requests)
         if all(free):  # what was in the way is no row of theirs, or it is free by now
-            self._is_held_up = False
+            self._probes_until = 0.0
             return [conflict] * len(requests) if conflict else await self._run_all(requests, traceparents)
         held = conflict or DatabaseError(
             "find_free", TimeoutError("another transaction holds a row of it"), Kind.CONFLICT

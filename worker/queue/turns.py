@@ -1,7 +1,8 @@
-"""Turns of batches: of all workers of a queue, one at a time runs a batch.
+"""Turns of batches: of all workers of a queue, two at a time run one.
 
 Batches want the same popular rows. Without turns they wait for each other inside of InnoDB, with their locks and their
-connections, and the more workers there are, the longer. With them a batch waits here, holds nothing, and gathers.
+connections, and the more workers there are, the longer. With them a batch waits here, holds nothing, and gathers. Two,
+and not one: while the first commits, the second has been sent, and stands at the first row that both want.
 
 Turns are for speed only: a batch that cannot have one runs without it, and row locks keep it correct.
 """
@@ -21,49 +22,49 @@ from worker.queue.wire import QUEUE_ERRORS
 
 logger = structlog.get_logger()
 
+AT_A_TIME: Final = 2
 TURN_SECONDS: Final = (
-    1.0  # then it is the next one's, as if this worker had died: a batch that is starved lets others in
+    0.7  # then it is the next one's: a batch that is starved, or whose worker has died, lets others in
 )
 LOOK_SECONDS: Final = 0.25  # how often those who wait see whether a turn has run out
 ANSWER_SECONDS: Final = 3.0  # no batch waits longer for Redis itself, and a starved worker is slow to hear it
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
 
-# Whose turn it is, is a key that expires; who waits, a list. Each worker listens on a channel of its own: the next turn is
-# given to the first of the list that listens, so that none is given to a worker that has died.
+# Whose turn it is, is a sorted set, by the time at which each turn ends; who waits, a list. Each worker listens on a channel
+# of its own: a turn is given to the first of the list that listens, so that none is given to a worker that has died.
 _NEXT: Final = """
-local turn, waiting, worker, turn_ms = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local turn, waiting, worker, at_a_time, turn_ms = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local function have(holder) redis.call('ZADD', turn, now_ms + turn_ms, holder) end
 local function give()
-  while true do
+  redis.call('ZREMRANGEBYSCORE', turn, '-inf', now_ms)
+  while redis.call('ZCARD', turn) < at_a_time do
     local next = redis.call('LPOP', waiting)
-    if not next then return end
-    if redis.call('PUBLISH', turn .. ':' .. next, '') > 0 then
-      redis.call('SET', turn, next, 'PX', turn_ms)
-      return
-    end
+    if not next then break end
+    if redis.call('PUBLISH', turn .. ':' .. next, '') > 0 then have(next) end
   end
+  redis.call('EXPIRE', turn, 60)
 end
 """
 # 1: it is this worker's turn. Else it is among those who wait.
 _ASK: Final = f"""{_NEXT}
-local holder = redis.call('GET', turn)
-if holder == worker then
-  redis.call('PEXPIRE', turn, turn_ms)
+if redis.call('ZSCORE', turn, worker) then
+  have(worker)
   return 1
 end
 local is_listed = false
 for _, other in ipairs(redis.call('LRANGE', waiting, 0, -1)) do is_listed = is_listed or other == worker end
 if not is_listed then redis.call('RPUSH', waiting, worker) end
 redis.call('EXPIRE', waiting, 60)
-if not holder then give() end
-return redis.call('GET', turn) == worker and 1 or 0
+give()
+return redis.call('ZSCORE', turn, worker) and 1 or 0
 """
 _PASS_ON: Final = f"""{_NEXT}
 redis.call('LREM', waiting, 0, worker)
-if redis.call('GET', turn) == worker then
-  redis.call('DEL', turn)
-  give()
-end
+redis.call('ZREM', turn, worker)
+give()
 """
 
 
@@ -121,7 +122,7 @@ class RedisTurns:
         await self._run(self._pass_on)
 
     async def _run(self, script: AsyncScript) -> Any:  # noqa: ANN401  # as Redis answers
-        arguments: list[str | int] = [self._worker, int(TURN_SECONDS * 1000)]
+        arguments: list[str | int] = [self._worker, AT_A_TIME, int(TURN_SECONDS * 1000)]
         async with asyncio.timeout(ANSWER_SECONDS):
             return await script([self._turn, f"{self._turn}:waiting"], arguments)
 
