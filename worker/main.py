@@ -102,10 +102,11 @@ async def on_startup(ctx: dict[Any, Any]) -> None:
     intake = Intake(
         database,
         ctx["redis"],
+        ctx["redis"].crew,
         overdue_seconds=_settings.staged_again_seconds,
         keep_outcome_seconds=_settings.keep_outcome_seconds,
     )
-    pulse = Pulse(ctx["redis"], database, health)
+    pulse = Pulse(ctx["redis"], database, health, ctx["redis"].crew)
     # In the opposite order of their ends: no more orders are swept up, those in hand end, and then their events go out.
     for end in (
         pulse.stop,

@@ -17,6 +17,7 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import connection, paged_redis, wire
 from worker.queue.batch_size import BatchSize
+from worker.queue.crew import Crew
 from worker.queue.dead_letters import DeadLetters
 from worker.queue.event_stream import EventStream
 from worker.queue.group_commit import GroupCommit
@@ -222,7 +223,7 @@ async def make_intake(database: Database, redis: ArqRedis) -> AsyncIterator[Make
     made: list[Intake] = []
 
     def make(overdue_seconds: int = 60) -> Intake:
-        made.append(Intake(database, redis, overdue_seconds=overdue_seconds, keep_outcome_seconds=60))
+        made.append(Intake(database, redis, Crew(), overdue_seconds=overdue_seconds, keep_outcome_seconds=60))
         made[-1].start()
         return made[-1]
 

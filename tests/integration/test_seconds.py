@@ -20,6 +20,7 @@ from worker import metrics
 from worker.database.transactions import Database
 from worker.probes import Health
 from worker.queue import seconds
+from worker.queue.crew import Crew
 from worker.queue.event_stream import EventStream
 from worker.queue.idempotency import place_once
 from worker.queue.relay import Relay
@@ -169,7 +170,7 @@ async def test_a_worker_that_starts_again_under_the_same_id_is_another_one(redis
 
 
 async def test_a_worker_that_stops_adds_its_last_second(redis: ArqRedis, database: Database) -> None:
-    pulse = Pulse(redis, database, Health())
+    pulse = Pulse(redis, database, Health(), Crew())
     metrics.DEFERRED.labels("restock").inc()
     await pulse.stop()
     assert (await counts(redis))["deferred:restock"] == 1

@@ -20,6 +20,7 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.probes import Health
 from worker.queue import vitals as module
+from worker.queue.crew import Crew
 from worker.queue.vitals import FORGET_SECONDS, Pulse, Vitals, keep_deadlock, read_deadlock, read_vitals
 from worker.settings import Settings
 
@@ -29,7 +30,7 @@ WORKERS = "arq:queue:workers"
 @pytest.fixture
 async def pulse(redis: ArqRedis, database: Database) -> AsyncIterator[Pulse]:
     """Of a worker of this process; it beats when the test says so, unless it is started."""
-    made = Pulse(redis, database, Health())
+    made = Pulse(redis, database, Health(), Crew())
     yield made
     await made.stop()
 
@@ -82,7 +83,7 @@ async def test_the_rate_of_a_worker_is_of_its_orders_since_its_last_beat(
     clock = SimpleNamespace(time=time.time, monotonic=lambda: 100.0)
     monkeypatch.setattr(module, "time", clock)
     rates = []
-    pulse = Pulse(redis, database, Health())
+    pulse = Pulse(redis, database, Health(), Crew())
     for now, placed, rejected, others in ((101, 5, 0, 0), (103, 6, 2, 9), (104, 0, 0, 9)):
         metrics.OUTCOMES.labels("place_order", "placed", "").inc(placed)
         metrics.OUTCOMES.labels("place_order", "rejected", "credit_limit").inc(rejected)
@@ -124,7 +125,7 @@ async def test_who_has_not_been_heard_of_is_dead_and_then_forgotten(
         "silent": False,
         "long dead": False,
     }
-    await Pulse(redis, database, Health()).beat()
+    await Pulse(redis, database, Health(), Crew()).beat()
     left = {one.id for one in await read_vitals(redis, "arq:queue")}
     assert {told["id"], "silent"} <= left
     assert "long dead" not in left

@@ -23,6 +23,7 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import LockstepError, sentence
 from worker.queue import wire
+from worker.queue.crew import Crew
 from worker.queue.dead_letters import A_BUG, dead_letter
 
 logger = structlog.get_logger()
@@ -32,7 +33,8 @@ BATCH: Final = 300  # orders of one sweep: its rows are locked for some 10 ms
 MAX_QUEUED: Final = 100_000
 # A job may stay in the queue for ever; after as long, what it has hidden is enqueued once more, to no harm.
 LONGEST_WAIT_SECONDS: Final = 3600
-LOOK_SECONDS: Final = 0.1  # the longest that an order waits where one worker is idle
+LOOK_SECONDS: Final = 0.1  # between two looks of all workers
+LONGEST_LOOK_SECONDS: Final = 1.0  # and of one of them
 REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
 STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late
 _JOB: Final = "sweep_intake"
@@ -42,9 +44,16 @@ class Intake:
     """Looks for staged orders until it is stopped; no error ends it."""
 
     def __init__(
-        self, database: Database, redis: ArqRedis, *, overdue_seconds: int, keep_outcome_seconds: int
+        self,
+        database: Database,
+        redis: ArqRedis,
+        crew: Crew,
+        *,
+        overdue_seconds: int,
+        keep_outcome_seconds: int,
     ) -> None:
         self._database = database
+        self._crew = crew
         self._redis = redis
         self._overdue_seconds = overdue_seconds
         self._keep_outcome_seconds = keep_outcome_seconds
@@ -95,7 +104,7 @@ class Intake:
         now = asyncio.get_running_loop().time()
         look_for_lost = work.overdue and now >= self._look_for_lost_at
         if not (work.staged or look_for_lost):
-            return LOOK_SECONDS
+            return self._crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
         if await self._redis.zcard(self._redis.default_queue_name) >= MAX_QUEUED:
             return REST_SECONDS
         new = await self._take_over(partial(lock_staged, size=BATCH)) if work.staged else 0
@@ -104,7 +113,7 @@ class Intake:
             logger.warning("Redis had lost staged orders: enqueued again", orders=lost)
         elif look_for_lost:  # they wait in a long queue
             self._look_for_lost_at = now + REST_SECONDS
-        return 0 if new or lost else LOOK_SECONDS
+        return 0 if new or lost else self._crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
 
     async def _overdue(self) -> Take:
         """What is older than the oldest job by so much: what is younger may be behind it, in a bulk job that hides its ids."""

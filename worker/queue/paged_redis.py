@@ -17,13 +17,16 @@ from redis.asyncio.client import Pipeline
 from worker.queue.background import Background
 from worker.queue.claims import LEASE_SECONDS, Claimed, claim, give_back, renew
 from worker.queue.connection import connection_pool
+from worker.queue.crew import Crew
 from worker.queue.endings import Command, Ending, end_together, failed, fault_of
 from worker.queue.room import Room
 from worker.queue.wire import EXPIRES_MS, QUEUE_ERRORS, WAKE_SUFFIX, deserialize_job, serialize
 
 logger = structlog.get_logger()
 
-LOOK_SECONDS: Final = 0.1  # jobs of clients that do not wake a worker start this late
+# Between two looks of all idle workers, and of one of them: jobs of clients that do not wake a worker start this late.
+LOOK_SECONDS: Final = 0.1
+LONGEST_LOOK_SECONDS: Final = 0.5
 FULL_SECONDS: Final = (
     0.5  # arq has its cron jobs, aborts and health to see to, although there is no room for a job
 )
@@ -36,6 +39,7 @@ class PagedRedis(ArqRedis):
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  # arq's own
         super().__init__(*arguments, **options)
         self.room = Room()
+        self.crew = Crew()
         self._queue = self.default_queue_name
         self._waiting: dict[str, Claimed] = {}  # until arq starts them
         self._running: dict[str, Claimed] = {}
@@ -121,8 +125,9 @@ class PagedRedis(ArqRedis):
         await self._claim(due_ms, most)
         if self._waiting:
             return
+        seconds = self.crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
         # redis-py's type knows whole seconds only
-        if await cast("Any", self).blpop(self._queue + WAKE_SUFFIX, LOOK_SECONDS):
+        if await cast("Any", self).blpop(self._queue + WAKE_SUFFIX, seconds):
             await self._claim(timestamp_ms(), most)
 
     async def _claim(self, due_ms: int, most: int) -> None:

@@ -22,6 +22,7 @@ from worker.database.deadlocks import Explanation
 from worker.database.transactions import Database, Look
 from worker.probes import DATABASE, REDIS, Health, watch_event_loop
 from worker.queue.background import Background
+from worker.queue.crew import Crew
 from worker.queue.dead_letters import SUFFIX as DEAD_SUFFIX
 from worker.queue.seconds import Additions, counted_so_far
 from worker.queue.wire import QUEUE_ERRORS
@@ -93,7 +94,8 @@ class KeptDeadlock(_Read):
 class Pulse:
     """Tells what this process has counted, and notes who answers, until it is stopped; no outage ends it."""
 
-    def __init__(self, redis: ArqRedis, database: Database, health: Health) -> None:
+    def __init__(self, redis: ArqRedis, database: Database, health: Health, crew: Crew) -> None:
+        self._crew = crew
         self._redis = redis
         self._look = Look(database)
         self._health = health
@@ -136,7 +138,8 @@ class Pulse:
             pipe.zcard(self._queue)
             pipe.zrangebyscore(self._queue, "(0", "+inf", start=0, num=1, withscores=True)
             pipe.hlen(self._queue + DEAD_SUFFIX)
-            (seconds, microseconds), jobs, oldest, letters_in_redis = await pipe.execute()
+            pipe.hlen(self._workers)
+            (seconds, microseconds), jobs, oldest, letters_in_redis, self._crew.size = await pipe.execute()
             now = seconds + microseconds / 1e6
             metrics.DEAD_LETTERS.set(self._letters_in_database + letters_in_redis)
             metrics.QUEUE_JOBS.set(jobs)

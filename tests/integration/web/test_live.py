@@ -30,6 +30,7 @@ from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.probes import Health
 from worker.queue import wire
+from worker.queue.crew import Crew
 from worker.queue.dead_letters import DeadLetters, dead_letter
 from worker.queue.event_stream import EventStream
 from worker.queue.relay import Relay
@@ -57,7 +58,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def pulse(redis: ArqRedis, database: Database) -> AsyncIterator[Pulse]:
     """What a worker process tells of itself, here of this process."""
-    started = Pulse(redis, database, Health())
+    started = Pulse(redis, database, Health(), Crew())
     started.start()
     yield started
     await started.stop()
@@ -148,7 +149,7 @@ async def test_what_the_workers_did_before_the_page_was_opened_is_in_its_first_b
     stream: EventStream,
 ) -> None:
     await open_shop(database, {1: 20, 2: 5}, {2: 100})
-    pulse = Pulse(redis, database, Health())
+    pulse = Pulse(redis, database, Health(), Crew())
     orders = [an_order({1: 1}) for _ in range(20)]
     orders += [an_order({2: 6}), an_order({2: 7}), an_order({2: 2}, customer_id=2)]
     for order in orders:
@@ -185,7 +186,7 @@ async def test_the_orders_of_a_worker_that_was_killed_are_all_counted(
 ) -> None:
     """It has not said what it has done, and another worker publishes its events."""
     await open_shop(database, {1: 3})
-    Pulse(redis, database, Health())
+    Pulse(redis, database, Health(), Crew())
     for _ in range(4):
         await client.place(an_order({1: 1}))
     await make_worker(database).main()
