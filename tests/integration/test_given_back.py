@@ -33,6 +33,7 @@ async def another_workers_turn(
 ) -> AsyncIterator[AsyncExitStack]:
     """It is left by closing the stack, at the end of the test at the latest."""
     monkeypatch.setattr(turns, "TURN_SECONDS", NEVER)
+    monkeypatch.setattr(turns, "AT_A_TIME", 1)
     other = RedisTurns(settings.redis_url, QUEUE)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(other.turn())

@@ -235,7 +235,6 @@ class GroupCommit(Generic[Request, Outcome]):
         except Exception as error:  # noqa: BLE001  # as above: no job may wait for ever
             return [error] * len(requests)
         if all(free):  # what was in the way is no row of theirs, or it is free by now
-            self._probes_until = 0.0
             return [conflict] * len(requests) if conflict else await self._run_all(requests, traceparents)
         held = conflict or DatabaseError(
             "find_free", TimeoutError("another transaction holds a row of it"), Kind.CONFLICT
