@@ -194,15 +194,16 @@ class GroupCommit(Generic[Request, Outcome]):
         links = dict.fromkeys(traceparents.values())
         clock = asyncio.get_running_loop().time
         began = clock()
-        with tracing.span("group commit", "INTERNAL", links=links, orders=len(requests)):
-            if began < self._probes_until:
-                results = await self._run_free(requests, traceparents)
-            else:
-                results = await self._run_all(requests, traceparents)
-        self._size.took(len(requests), clock() - began)
-        each = iter(results)
-        for share in batch:
-            share.answer(list(islice(each, len(share.asked))))
+        try:
+            with tracing.span("group commit", "INTERNAL", links=links, orders=len(requests)):
+                run = self._run_free if began < self._probes_until else self._run_all
+                results = iter(await run(requests, traceparents))
+            self._size.took(len(requests), clock() - began)
+            for share in batch:
+                share.answer(list(islice(results, len(share.asked))))
+        finally:
+            for share in batch:
+                share.results.cancel()  # if this was cancelled: else it has been answered
 
     async def _run_all(
         self, requests: Sequence[Request], traceparents: Traceparents

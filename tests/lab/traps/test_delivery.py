@@ -121,19 +121,16 @@ async def test_in_progress_shorter_than_the_job_right_one_of_the_two_places_the_
     first = our_worker(redis, database, settings, max_jobs=1)  # it claims nothing besides
     second = our_worker(redis, database, settings)
 
-    async def deferred() -> bool:
-        return second.jobs_retried > 0
-
     await session.run("BEGIN")
     await session.run("SELECT available FROM stock FOR UPDATE")
     async with working(first):
         await until_waiting(other_session, 1)
         await forget_the_dead_worker(redis, str(order.order_id))
         async with working(second):
-            await until(deferred, "the second worker to find the row held")
+            await until_waiting(other_session, 2)
             await session.run("COMMIT")
-            assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
-    assert first.jobs_complete == 1
+            await until(both_done(first, second), "both workers to complete the job")
+    assert (await receipt.outcome(timeout=PATIENCE_SECONDS)).status == "placed"
     assert await session.value("SELECT available FROM stock") == 4
     assert not await broken_invariants(database)
 

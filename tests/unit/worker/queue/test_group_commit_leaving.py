@@ -155,3 +155,15 @@ async def test_one_that_is_cancelled_between_two_of_its_batches_has_the_outcomes
     assert not gone.done()
     gate.open.set()
     assert await gone == outcomes(requests)
+
+
+async def test_when_the_loop_ends_no_job_waits_for_a_batch_that_was_cancelled(work: Work) -> None:
+    """As by asyncio.run, which cancels all tasks and waits for them."""
+    group = group_of(work)
+    begun = start(run(group, asks(1)))
+    await until_begun(work, 1)
+    assert group._working
+    group._working.cancel()
+    begun.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await begun
