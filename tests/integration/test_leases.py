@@ -238,16 +238,13 @@ async def test_a_job_whose_lease_runs_out_while_its_batch_runs_has_the_first_out
     first = make_worker(database, burst=False, max_jobs=1, on_job_end=starve)  # it claims nothing besides
     second = make_worker(database, burst=False)
 
-    async def deferred() -> bool:
-        return second.jobs_retried > 0
-
     await session.run("BEGIN")
     await session.run("SELECT * FROM stock FOR UPDATE")
     async with running(first):
         await until_waiting(other_session, 1)
         await redis.delete(in_progress_key_prefix + job_id)
         async with running(second):
-            await until(deferred, "the second worker to find the row held")
+            await until_waiting(other_session, 2)
             await session.run("COMMIT")
             await asyncio.wait_for(has_committed.wait(), PATIENCE_SECONDS)
             by_second = await receipt.outcome(timeout=PATIENCE_SECONDS)
