@@ -145,12 +145,8 @@ async def test_a_worker_that_is_stopped_in_its_transaction_while_another_runs_th
         receipt = await client.place(order)
         await stopped.wait()
         await end_progress(redis, order)
-        other = start_worker(**PATIENT)
-
-        async def deferred() -> bool:
-            return b"another transaction holds a row of it" in other.log.read_bytes()
-
-        await until(deferred, "the other worker to find the rows locked")
+        start_worker(**PATIENT)
+        await until_waiting(other_session, 1)
         (holder,) = await other_session.run(
             "SELECT trx_mysql_thread_id AS id FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"
         )
