@@ -244,6 +244,11 @@ async def _lose_nothing(ctx: Context, job: str, work: Awaitable[Result]) -> Resu
             error=f"{type(error).__name__}: {error}",
             defer_seconds=round(seconds, 2),
         )
+        task = asyncio.current_task()
+        if (
+            task and task.cancelling()
+        ):  # the worker stops: Python 3.11's wait_for does not look at how this task ends
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise Retry(defer=seconds) from error
 
 
