@@ -27,9 +27,8 @@ logger = structlog.get_logger()
 # Between two looks of all idle workers, and of one of them: jobs of clients that do not wake a worker start this late.
 LOOK_SECONDS: Final = 0.1
 LONGEST_LOOK_SECONDS: Final = 0.5
-FULL_SECONDS: Final = (
-    0.5  # arq has its cron jobs, aborts and health to see to, although there is no room for a job
-)
+# Without room for a job, arq has its cron jobs, aborts and health to see to.
+FULL_SECONDS: Final = 0.5
 RENEW_SECONDS: Final = LEASE_SECONDS / 5
 
 
@@ -97,6 +96,7 @@ class PagedRedis(ArqRedis):
         """Arq starts it."""
         job_id = job.job_id.decode()
         self._running[job_id] = self._waiting.pop(job_id)
+        self._returning.discard(job_id)  # of an earlier run that was cancelled before its end
 
     async def end(self, job: Claimed, commands: list[Command]) -> None:
         """End a job together with all others of this moment. Then it may be claimed again, so it is no longer run here."""
