@@ -19,7 +19,14 @@ from tests.unit.worker.queue.grouped import (
 )
 from worker.queue.group_commit import MAX_SHARE, OverdueError
 
-A_MOMENT = 0.001  # after which a request is overdue; what must not be overdue has begun
+A_MOMENT = 0.001  # seconds after which a request is overdue, if nothing can begin
+
+
+def wait_for_too_long(group: Group) -> None:
+    """As if all that waits, or has a part that waits, had done so since long ago."""
+    for job in {share.job for lane in group._lanes for share in lane}:
+        job.since -= NEVER
+    group._give_up()
 
 
 @pytest.fixture
@@ -45,13 +52,16 @@ async def test_a_request_that_is_in_no_batch_in_time_is_given_up(work: Work) -> 
     assert not work.batches
 
 
-async def test_one_that_has_begun_has_the_outcome_of_its_batch_however_long_that_takes(work: Work) -> None:
-    group = group_of(work, wait_seconds=A_MOMENT)
+async def test_one_that_has_begun_has_the_outcome_of_its_batch_however_long_that_takes(
+    group: Group, work: Work
+) -> None:
     begun = start(run(group, asks(2)))
     await until_begun(work, 1)
-    for _ in range(3):  # each is overdue, and the first has waited for longer
-        (late,) = await run(group, asks(1))
-        assert isinstance(late, OverdueError)
+    late = start(run(group, asks(1)))
+    await turn_of_the_loop()
+    wait_for_too_long(group)
+    (overdue,) = await late
+    assert isinstance(overdue, OverdueError)
     assert not begun.done()
     work.go.set()
     assert await begun == outcomes(asks(2))
@@ -59,14 +69,16 @@ async def test_one_that_has_begun_has_the_outcome_of_its_batch_however_long_that
     assert len(work.batches) == 1
 
 
-async def test_a_job_of_many_shares_that_has_begun_is_not_given_up(work: Work) -> None:
+async def test_a_job_of_many_shares_that_has_begun_is_not_given_up(group: Group, work: Work) -> None:
     """It would run again from its start, although a part of it has its outcome."""
-    group = group_of(work, wait_seconds=A_MOMENT)
     requests = asks(5 * MAX_SHARE)
     begun = start(run(group, requests))
     await until_begun(work, 1)
-    (late,) = await run(group, asks(1))
-    assert isinstance(late, OverdueError), "the time is over for all that have not begun"
+    late = start(run(group, asks(1)))
+    await turn_of_the_loop()
+    wait_for_too_long(group)
+    (overdue,) = await late
+    assert isinstance(overdue, OverdueError), "the time is over for all that have not begun"
     work.go.set()
     assert await begun == outcomes(requests)
     await group.close()
