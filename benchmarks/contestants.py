@@ -60,6 +60,13 @@ def contestants(worker: str, before: Path | None = None) -> list[Contestant]:
             _single_lines(MANY_PRODUCTS, 5),
             CHUNK,
         ),
+        _drain(
+            "thousand-products-16",
+            "the same, 16 workers",
+            Crew(worker, 16),
+            _single_lines(MANY_PRODUCTS, 12),
+            CHUNK,
+        ),
         Contestant("idle", two, "ms", _latency_idle),
         Contestant("half", two, "ms", _latency_half),
         *many_workers(worker),

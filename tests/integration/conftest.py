@@ -16,7 +16,7 @@ from worker import metrics
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import connection, paged_redis, wire
-from worker.queue.batch_size import BatchSize
+from worker.queue.batch_size import MOST, BatchSize
 from worker.queue.crew import Crew
 from worker.queue.dead_letters import DeadLetters
 from worker.queue.event_stream import EventStream
@@ -113,7 +113,7 @@ async def make_worker(make_pool: MakePool, settings: Settings) -> AsyncIterator[
     ) -> Worker:
         pool = pool or make_pool()
         turns = RedisTurns(settings.redis_url, options.get("queue_name", QUEUE))
-        size = pool.room.batch if isinstance(pool, PagedRedis) else BatchSize()
+        size = pool.room.batch if isinstance(pool, PagedRedis) else BatchSize(MOST)
         placing = Placing(database, batch_seconds=batch_seconds)
         group_commit = GroupCommit(placing, turns, size, wait_seconds=job_seconds)
         opened.append((group_commit, turns))

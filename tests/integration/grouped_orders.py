@@ -11,7 +11,7 @@ from tests.asking import PATIENCE_SECONDS
 from tests.integration.patience import NEVER
 from worker.database.transactions import Database
 from worker.queue import wire
-from worker.queue.batch_size import BatchSize
+from worker.queue.batch_size import MOST, BatchSize
 from worker.queue.group_commit import GroupCommit
 from worker.queue.placing import Placing
 from worker.settings import Settings
@@ -44,7 +44,7 @@ class Orders(GroupCommit[PlaceOrder, PlaceOutcome]):
 
     def __init__(self, database: Database, batch_seconds: float = PATIENCE_SECONDS) -> None:
         placing = Placing(database, batch_seconds=batch_seconds)
-        super().__init__(placing, self, BatchSize(), wait_seconds=NEVER)
+        super().__init__(placing, self, BatchSize(MOST), wait_seconds=NEVER)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

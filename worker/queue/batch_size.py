@@ -9,10 +9,13 @@ MOST_SECONDS: Final = 0.5
 
 
 class BatchSize:
-    """Half as many after a batch that took too long, twice as many after a full one that was quick."""
+    """Half as many after a batch that took too long, twice as many after a full one that was quick.
 
-    def __init__(self) -> None:
-        self.now = MOST
+    The first holds as few as possible: how fast this machine is shows after it, and three quick ones make it full size.
+    """
+
+    def __init__(self, now: int = LEAST) -> None:
+        self.now = now
 
     def took(self, requests: int, seconds: float) -> None:
         """A batch of so many was run in so many seconds."""

@@ -33,7 +33,7 @@ BATCH: Final = 300  # orders of one sweep: its rows are locked for some 10 ms
 MAX_QUEUED: Final = 100_000
 # A job may stay in the queue for ever; after as long, what it has hidden is enqueued once more, to no harm.
 LONGEST_WAIT_SECONDS: Final = 3600
-LOOK_SECONDS: Final = 0.1  # between two looks of all workers
+LOOK_SECONDS: Final = 0.25  # between two looks of all workers
 LONGEST_LOOK_SECONDS: Final = 1.0  # and of one of them
 REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
 STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late

@@ -25,7 +25,7 @@ from worker.queue.wire import EXPIRES_MS, QUEUE_ERRORS, WAKE_SUFFIX, deserialize
 logger = structlog.get_logger()
 
 # Between two looks of all idle workers, and of one of them: jobs of clients that do not wake a worker start this late.
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.25
 LONGEST_LOOK_SECONDS: Final = 0.5
 # Without room for a job, arq has its cron jobs, aborts and health to see to.
 FULL_SECONDS: Final = 0.5

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pymysql import err
 
 from worker.database.retry import LOCK_WAIT_TIMEOUT, DatabaseError, Kind
-from worker.queue.batch_size import BatchSize
+from worker.queue.batch_size import MOST, BatchSize
 from worker.queue.group_commit import GroupCommit
 
 MOST_WEIGHT: Final = 5000
@@ -109,7 +109,7 @@ Group = GroupCommit[Ask, str]
 def group_of(
     work: Work, *, turns: Gate | None = None, size: BatchSize | None = None, wait_seconds: float = NEVER
 ) -> Group:
-    return GroupCommit(work, turns or Gate(), size or BatchSize(), wait_seconds=wait_seconds)
+    return GroupCommit(work, turns or Gate(), size or BatchSize(MOST), wait_seconds=wait_seconds)
 
 
 def outcome(request: Ask) -> str:

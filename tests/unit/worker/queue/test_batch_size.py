@@ -6,12 +6,18 @@ SLOW = 1.01 * MOST_SECONDS
 QUICK = MOST_SECONDS / 10
 
 
-def test_it_begins_with_the_most() -> None:
-    assert BatchSize().now == MOST == 300
+def test_it_begins_with_the_least_and_has_full_size_after_three_quick_batches() -> None:
+    size = BatchSize()
+    sizes = [size.now]
+    for _ in range(4):
+        size.took(size.now, QUICK)
+        sizes.append(size.now)
+    assert sizes == [LEAST, 120, 240, MOST, MOST]
+    assert (LEAST, MOST) == (60, 300)
 
 
 def test_it_is_halved_after_a_batch_that_took_too_long_and_never_below_the_least() -> None:
-    size = BatchSize()
+    size = BatchSize(MOST)
     sizes = []
     for _ in range(5):
         size.took(size.now, SLOW)
@@ -21,37 +27,25 @@ def test_it_is_halved_after_a_batch_that_took_too_long_and_never_below_the_least
 
 def test_a_small_batch_that_took_too_long_halves_it_too() -> None:
     """It waited for a row, or for the processor: more requests would have waited as long."""
-    size = BatchSize()
+    size = BatchSize(MOST)
     size.took(1, SLOW)
     assert size.now == MOST // 2
 
 
-def test_it_is_doubled_after_a_full_batch_that_was_quick() -> None:
-    size = BatchSize()
-    size.shrink()
-    sizes = []
-    for _ in range(4):
-        size.took(size.now, QUICK)
-        sizes.append(size.now)
-    assert sizes == [120, 240, MOST, MOST]
-
-
 def test_a_quick_batch_that_was_not_full_says_nothing_about_larger_ones() -> None:
     size = BatchSize()
-    size.shrink()
     size.took(LEAST - 1, QUICK)
     assert size.now == LEAST
 
 
 def test_it_stays_while_batches_take_nearly_as_long_as_they_may() -> None:
     size = BatchSize()
-    size.shrink()
     for seconds in (MOST_SECONDS / 2, MOST_SECONDS):
         size.took(LEAST, seconds)
         assert size.now == LEAST
 
 
 def test_a_batch_that_waited_in_vain_makes_it_the_least_at_once() -> None:
-    size = BatchSize()
+    size = BatchSize(MOST)
     size.shrink()
     assert size.now == LEAST

@@ -102,9 +102,7 @@ jobs = st.builds(asks, st.integers(1, MOST_REQUESTS), weights).filter(
 async def test_every_batch_keeps_within_its_limits_and_holds_the_oldest_requests(
     waiting: list[list[Ask]], now: int
 ) -> None:
-    size = BatchSize()
-    size.now = now
-    group = group_of(Work(), size=size)
+    group = group_of(Work(), size=BatchSize(now))
     group._lanes[0] = shares(group, waiting)
     count = 0
     while group._lanes[0]:

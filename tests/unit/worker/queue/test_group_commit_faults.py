@@ -35,7 +35,7 @@ def work() -> Work:
 
 @pytest.fixture
 def size() -> BatchSize:
-    return BatchSize()
+    return BatchSize(MOST)
 
 
 @pytest.fixture

@@ -53,7 +53,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def room(clock: Clock) -> Room:
-    return Room(clock)
+    """Of a worker whose batches have been quick."""
+    room = Room(clock)
+    room.batch.now = MOST
+    return room
 
 
 @pytest.fixture
@@ -61,7 +64,11 @@ def worker(room: Room, clock: Clock) -> Worker:
     return Worker(room, clock)
 
 
-def test_it_begins_with_a_batch_and_grows_to_two_and_300_kib(room: Room, worker: Worker) -> None:
+def test_it_begins_with_the_smallest_batch() -> None:
+    assert (Room().jobs, Room().bytes) == (LEAST, MAX_BYTES * LEAST // MAX_JOBS)
+
+
+def test_it_grows_to_two_batches_and_300_kib(room: Room, worker: Worker) -> None:
     assert (room.jobs, room.bytes) == (MOST, MAX_BYTES // 2)
     for _ in range(6):
         worker.work(MOST, 0.1)
