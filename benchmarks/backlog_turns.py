@@ -16,7 +16,7 @@ from benchmarks.crews import Crew, Workers, running
 from benchmarks.drain import LOOK_SECONDS, PATIENCE_SECONDS, STAGED, fill, until_empty
 from benchmarks.loads import shop
 from benchmarks.shop import find_faults, refill
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.errors import LockstepError
 from worker.queue import wire
 

@@ -9,7 +9,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name, result_key_prefix
 
 from benchmarks.crews import Workers
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.queue.wire import Message, Timing

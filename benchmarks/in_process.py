@@ -23,7 +23,7 @@ from benchmarks.literals import LiteralDatabase
 from benchmarks.loads import baskets, read_baskets, repeated
 from benchmarks.machine import describe
 from benchmarks.placing import Figures
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.database.migrations import migrate
 from worker.database.transactions import Database
 from worker.embedded import running_servers

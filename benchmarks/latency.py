@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from benchmarks.crews import Workers
 from benchmarks.drain import until_empty
 from benchmarks.loads import SEED
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.client import OrderClient
 from worker.errors import LockstepError
 from worker.queue import wire

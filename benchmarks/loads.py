@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from jobs.add_catalogue import NewCustomer, Product
-from jobs.orders import Line, PlaceOrder
+from jobs.orders.add_catalogue import NewCustomer, Product
+from jobs.orders.requests import Line, PlaceOrder
 from worker.errors import LockstepError
 from worker.files import Model, open_source, read_csv, read_json_lines
 

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from structlog.testing import capture_logs
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.database.transactions import Database
 from worker.errors import LockstepError
 from worker.queue.idempotency import place_once

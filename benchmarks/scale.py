@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks.placing import WAYS, Figures, compare, new_ids, place, place_beside
 from benchmarks.seed import MOST_LINES, SAMPLES, order_id_of, read_orders, seed_with_a_bar, time_of
-from jobs.known_orders import find_orders
-from jobs.orders import PlaceOrder
+from jobs.orders.known_orders import find_orders
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Statement, Transaction, load_statements
 from worker.catalogue import load_catalogue
 from worker.database.migrations import migrate

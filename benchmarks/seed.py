@@ -17,8 +17,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jobs.add_catalogue import Product
-from jobs.orders import PlaceOrder
+from jobs.orders.add_catalogue import Product
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Transaction, load_statements
 from worker.catalogue import load_catalogue
 from worker.database.migrations import check_ready

@@ -10,8 +10,8 @@ from typing import IO, Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from benchmarks.loads import Load
-from jobs.add_catalogue import add_customers, add_products
-from jobs.audit import audit
+from jobs.orders.add_catalogue import add_customers, add_products
+from jobs.orders.audit import audit
 from jobs.transaction import Statement
 from worker.database.transactions import Database
 from worker.errors import LockstepError

@@ -28,8 +28,8 @@ from rich.table import Table
 from benchmarks.crews import ROOT
 from benchmarks.machine import describe
 from benchmarks.seed import read_orders, seed_with_a_bar
-from jobs.storefront import PAGE, find_customer, find_product, find_reviews
-from jobs.write_review import WriteReview
+from jobs.orders.storefront import PAGE, find_customer, find_product, find_reviews
+from jobs.orders.write_review import WriteReview
 from worker.database.migrations import migrate
 from worker.database.transactions import Database, Look
 from worker.embedded import LOOPBACK, Servers, running_servers

@@ -10,7 +10,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from jobs.intake import end_kept
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Reader, Row, Transaction, load_statements
 
 _DEAD_LETTERS = load_statements("dead_letters.sql")

@@ -7,7 +7,7 @@ import orjson
 from pydantic import ValidationError
 
 from jobs.locks import free_requests, free_staged
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Reader, Transaction, load_statements
 
 _INTAKE = load_statements("intake.sql")

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from jobs.contract import Dead, Invalid
 from jobs.dead_letters import DeadLetter, record_dead_letters
 from jobs.intake import delete_staged
-from jobs.known_orders import known_outcomes
-from jobs.orders import Dead, Invalid, PlaceOrder, PlaceOutcome
+from jobs.orders.known_orders import known_outcomes
+from jobs.orders.outcomes import PlaceOutcome
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Reader, Row, Transaction, load_statements
 
 _INTAKE = load_statements("intake.sql")

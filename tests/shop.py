@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID, uuid4
 
-from jobs.add_catalogue import NewCustomer, Product, add_customers, add_products
-from jobs.audit import audit
 from jobs.locks import lock_events
-from jobs.orders import Line, PlaceOrder
+from jobs.orders.add_catalogue import NewCustomer, Product, add_customers, add_products
+from jobs.orders.audit import audit
+from jobs.orders.requests import Line, PlaceOrder
 from jobs.outbox import next_events, remove_published
 from jobs.transaction import Transaction
 from worker.database.transactions import Database

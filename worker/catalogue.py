@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
-from jobs.add_catalogue import NewCustomer, Product, add_customers, add_products
+from jobs.orders.add_catalogue import NewCustomer, Product, add_customers, add_products
 from jobs.transaction import Transaction
 from worker.database.transactions import Database
 from worker.errors import LockstepError

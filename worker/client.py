@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name
 
 from jobs.intake import stage
-from jobs.orders import MAX_ORDERS, CancelOrder, Line, PlaceOrder, Restock, ShipOrder
+from jobs.orders.requests import MAX_ORDERS, CancelOrder, Line, PlaceOrder, Restock, ShipOrder
 from worker import tracing
 from worker.errors import LockstepError
 from worker.queue import wire

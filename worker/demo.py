@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from jobs.audit import Finding, audit
-from jobs.orders import PlaceOrder
+from jobs.orders.audit import Finding, audit
+from jobs.orders.requests import PlaceOrder
 from jobs.outbox import next_events
 from jobs.transaction import load_statements
 from worker.catalogue import SAMPLES, load_catalogue
@@ -42,7 +42,7 @@ PATIENCE_SECONDS: Final = 120
 LOOK_SECONDS: Final = 0.1
 LINE_SECONDS: Final = 10.0
 MOMENT_SECONDS: Final = 0.005
-_COUNT_OUTCOMES = load_statements("orders.sql")["count_outcomes"]
+_COUNT_OUTCOMES = load_statements("orders/orders.sql")["count_outcomes"]
 
 
 @dataclass(frozen=True, slots=True)

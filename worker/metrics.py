@@ -24,7 +24,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from jobs.orders import Outcome, Rejected
+from jobs.contract import Outcome
+from jobs.orders.outcomes import Rejected
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST  # of `exposition`
 _SECONDS: Final = (

@@ -5,7 +5,9 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from jobs.orders import AnyOutcome, Dead, PlaceOrder, outcomes
+from jobs.contract import Dead
+from jobs.orders.outcomes import AnyOutcome, outcomes
+from jobs.orders.requests import PlaceOrder
 from worker.errors import LockstepError
 from worker.queue import wire
 from worker.queue.results import Result, Results

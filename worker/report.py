@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from jobs.audit import Finding
+from jobs.orders.audit import Finding
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:

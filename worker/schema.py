@@ -5,7 +5,9 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from jobs.orders import MAX_ORDERS, CancelOrder, PlaceOrder, Request, Restock, ShipOrder, outcomes
+from jobs.contract import Request
+from jobs.orders.outcomes import outcomes
+from jobs.orders.requests import MAX_ORDERS, CancelOrder, PlaceOrder, Restock, ShipOrder
 
 REQUESTS: Final[dict[str, type[Request]]] = {
     "place_order": PlaceOrder,

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.products import has_products
+from jobs.orders.products import has_products
 from worker.addresses import without_password
 from worker.catalogue import SAMPLES, load_catalogue
 from worker.database.migrations import migrate

@@ -11,9 +11,9 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jobs.audit import Checked, Finding, audit
-from jobs.pages import about_how_many_orders, pages_of_orders
-from jobs.purge_orders import Purged, find_old_orders, purge_orders
+from jobs.orders.audit import Checked, Finding, audit
+from jobs.orders.pages import about_how_many_orders, pages_of_orders
+from jobs.orders.purge_orders import Purged, find_old_orders, purge_orders
 from jobs.transaction import Parameters, Reader, Row, Statement, Transaction
 from worker.database.transactions import Database
 from worker.errors import LockstepError

@@ -15,9 +15,11 @@ from uuid import UUID, uuid4
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
+from jobs.contract import Outcome
 from jobs.intake import stage
-from jobs.known_orders import find_orders
-from jobs.orders import Outcome, Placed, PlaceOrder
+from jobs.orders.known_orders import find_orders
+from jobs.orders.outcomes import Placed
+from jobs.orders.requests import PlaceOrder
 from tests.asking import ASK_SECONDS, PATIENCE_SECONDS, PATIENT, open_session, owner_url, until
 from tests.end_to_end.restarted import Worker
 from tests.end_to_end.watch import IDLE_SECONDS, Point, Watch

@@ -6,7 +6,7 @@ import signal
 
 from arq.connections import ArqRedis
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until, until_gone, until_waiting
 from tests.end_to_end.conftest import StartWorker
 from tests.shop import an_order, broken_invariants, open_shop

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from jobs.orders import PlaceOrder, PlaceOutcome
+from jobs.orders.outcomes import PlaceOutcome
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS
 from tests.integration.patience import NEVER

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 from arq.connections import ArqRedis
 
 from jobs.dead_letters import DeadLetter
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from tests.asking import Session
 from worker.queue import wire
 from worker.queue.dead_letters import SUFFIX, dead_letter

@@ -10,7 +10,7 @@ from arq.constants import result_key_prefix
 
 from jobs.intake import stage
 from jobs.locks import lock_staged
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.sweep_intake import Swept, sweep_intake
 from jobs.transaction import Transaction
 from tests.asking import Session, until

@@ -12,7 +12,7 @@ from arq.constants import abort_jobs_ss, in_progress_key_prefix, job_key_prefix,
 from arq.jobs import Job
 from arq.worker import Worker
 
-from jobs.orders import CancelOrder, Restock, ShipOrder
+from jobs.orders.requests import CancelOrder, Restock, ShipOrder
 from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting
 from tests.integration.conftest import QUEUE, MakePool, MakeWorker, running
 from tests.integration.job_cases import result_of

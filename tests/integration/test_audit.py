@@ -9,13 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from jobs import audit as module
-from jobs.audit import Checked, Finding, audit
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.known_orders import KnownOrder, find_placed_order
-from jobs.pages import pages_of_orders
-from jobs.purge_orders import Purged, purge_orders
-from jobs.ship_order import ship_order
+from jobs.orders import audit as module
+from jobs.orders.audit import Checked, Finding, audit
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder, find_placed_order
+from jobs.orders.pages import pages_of_orders
+from jobs.orders.purge_orders import Purged, purge_orders
+from jobs.orders.ship_order import ship_order
 from jobs.transaction import Statement, Transaction, load_statements
 from tests.asking import Session
 from tests.shop import an_order, broken_invariants, empty_outbox, open_shop
@@ -206,7 +206,7 @@ async def test_a_page_is_found_by_its_keys(
         "INSERT INTO outbox (order_id, kind, body, recorded_at) SELECT order_id, 'x', '{}', NOW() FROM orders"
     )
     await session.run("ANALYZE TABLE orders, order_lines, outbox")
-    text = load_statements("audit.sql")[name].text
+    text = load_statements("orders/audit.sql")[name].text
     plan = await database.fetch(
         Statement("explain", f"EXPLAIN FORMAT=TRADITIONAL {text}"),
         {"after": f"{7:032x}", "last": f"{9:032x}"},

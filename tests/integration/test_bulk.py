@@ -10,7 +10,9 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, result_key_prefix
 from arq.worker import Worker
 
-from jobs.orders import AnyOutcome, Conflict, PlaceOrder
+from jobs.contract import Conflict
+from jobs.orders.outcomes import AnyOutcome
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.conftest import MakeClient
 from tests.integration.conftest import MakeWorker, running, until_full

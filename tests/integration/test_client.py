@@ -10,7 +10,8 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix, result_key_prefix
 from arq.worker import Worker
 
-from jobs.orders import Conflict, PlaceOrder
+from jobs.contract import Conflict
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.conftest import MakeWorker, running, until_full
 from tests.shop import an_order, broken_invariants, open_shop

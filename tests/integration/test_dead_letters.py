@@ -15,8 +15,9 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from arq.utils import timestamp_ms
 
+from jobs.contract import Dead
 from jobs.dead_letters import DeadLetter, dead_letters_of
-from jobs.orders import Dead, PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.conftest import MakeWorker, running
 from tests.integration.letters import POISONED, a_letter, mend, poison, waiting

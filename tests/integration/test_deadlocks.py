@@ -32,7 +32,7 @@ from worker.settings import Settings
 
 DEADLOCK: Final = 1213
 TRIES: Final = 10  # the status shows the latest deadlock of the whole server, which others may use, too
-LOCK_STOCK: Final = load_statements("locks.sql")["lock_stock"].text
+LOCK_STOCK: Final = load_statements("orders/locks.sql")["lock_stock"].text
 Sessions = dict[int, Session]
 
 

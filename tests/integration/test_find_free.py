@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from jobs.orders import PlaceOrder
-from jobs.place_orders import find_free
+from jobs.orders.place_orders import find_free
+from jobs.orders.requests import PlaceOrder
 from tests.asking import Session
 from tests.shop import an_order, open_shop
 from worker.database.transactions import Database

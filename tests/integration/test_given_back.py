@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker
 
-from jobs.orders import CancelOrder, PlaceOrder, Restock, ShipOrder
+from jobs.orders.requests import CancelOrder, PlaceOrder, Restock, ShipOrder
 from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting
 from tests.integration.conftest import QUEUE, MakeWorker, functions, running
 from tests.integration.job_cases import Jobs, enqueue, result_of

@@ -11,7 +11,9 @@ import structlog
 from arq.connections import ArqRedis
 from arq.constants import retry_key_prefix
 
-from jobs.orders import Conflict, Placed, PlaceOrder, PlaceOutcome, Rejected
+from jobs.contract import Conflict
+from jobs.orders.outcomes import Placed, PlaceOutcome, Rejected
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
 from tests.integration.grouped_orders import CountingDatabase, Orders, Outcomes

@@ -14,8 +14,8 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 
 from jobs.dead_letters import dead_letters_of
-from jobs.orders import PlaceOrder
-from jobs.place_orders import place_orders
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import PlaceOrder
 from jobs.sweep_intake import Work, find_work
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until

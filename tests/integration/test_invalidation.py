@@ -11,9 +11,9 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.orders import Restock
-from jobs.storefront import Product, find_product
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.requests import Restock
+from jobs.orders.storefront import Product, find_product
 from jobs.transaction import Parameters, Row, Statement
 from tests.asking import until
 from tests.lab.traps.redis_door import Door

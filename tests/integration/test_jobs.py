@@ -9,25 +9,22 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.known_orders import KnownOrder, find_orders, find_placed_order
-from jobs.orders import (
+from jobs.contract import Conflict, Outcome
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder, find_orders, find_placed_order
+from jobs.orders.outcomes import (
     AlreadyCancelled,
     AlreadyShipped,
     Cancelled,
-    Conflict,
-    Line,
     NotFound,
-    Outcome,
     Placed,
-    PlaceOrder,
     Rejected,
-    Restock,
     Restocked,
     Shipped,
     UnknownProduct,
 )
-from jobs.ship_order import ship_order
+from jobs.orders.requests import Line, PlaceOrder, Restock
+from jobs.orders.ship_order import ship_order
 from tests.asking import Session, until_waiting
 from tests.shop import PRICE_CENTS, an_order, broken_invariants, open_shop
 from worker.catalogue import load_catalogue

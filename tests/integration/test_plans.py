@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from click.testing import CliRunner, Result
 
-from jobs.storefront import NEWEST, PAGE, Before
+from jobs.orders.storefront import NEWEST, PAGE, Before
 from jobs.transaction import Statement, load_statements
 from tests.asking import PATIENT, Session, open_session
 from tests.integration.patience import ENVIRONMENT
@@ -36,7 +36,7 @@ READS: Final = {
     "parties_of_review",
     "review",
 }
-STOREFRONT: Final = load_statements("storefront.sql")
+STOREFRONT: Final = load_statements("orders/storefront.sql")
 DIGITS: Final = " UNION ALL ".join(f"SELECT {digit} AS digit" for digit in range(10))
 ID: Final = "UNHEX(LPAD(HEX(n), 32, '0'))"
 MOMENT: Final = "'2026-01-01' + INTERVAL n SECOND"
@@ -157,7 +157,7 @@ async def test_the_plan_of_a_statement_is_printed_with_its_parameters_and_a_verd
     await open_shop(database, {7: 5})
     printed = await lockstep("explain", "product")
     assert printed.exit_code == 0
-    assert "product, sql/storefront.sql" in printed.output
+    assert "product, sql/orders/storefront.sql" in printed.output
     assert "product_id: 7" in printed.output, "an example that is there"
     assert re.search(r"simple +stock +const +PRIMARY +1", printed.output)
     assert printed.output.endswith("rows read: 2\n\ngood\n")

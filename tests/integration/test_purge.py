@@ -13,11 +13,12 @@ import pytest
 from arq.worker import Worker
 from rich.console import Console
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.known_orders import KnownOrder, find_placed_order
-from jobs.orders import NotFound, Outcome, Placed
-from jobs.purge_orders import Purged, purge_orders
-from jobs.ship_order import ship_order
+from jobs.contract import Outcome
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder, find_placed_order
+from jobs.orders.outcomes import NotFound, Placed
+from jobs.orders.purge_orders import Purged, purge_orders
+from jobs.orders.ship_order import ship_order
 from jobs.transaction import Transaction
 from tests.asking import Session, until_waiting
 from tests.integration.letters import a_letter

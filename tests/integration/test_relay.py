@@ -13,10 +13,10 @@ import pytest
 from arq.connections import ArqRedis
 from redis.exceptions import ResponseError
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.orders import PlaceOrder
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import PlaceOrder
 from jobs.outbox import Event, RecordedEvent, next_events, record_events
-from jobs.place_orders import place_orders
 from jobs.transaction import Transaction
 from tests.asking import Session, until
 from tests.integration.conftest import Streams, entries

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
 from jobs.outbox import RecordedEvent
 from jobs.transaction import Parameters, Row, Statement
 from tests.asking import PATIENCE_SECONDS, Session, until

@@ -7,7 +7,7 @@ from uuid import uuid4
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
 
-from jobs.orders import MAX_ORDERS
+from jobs.orders.requests import MAX_ORDERS
 from tests.asking import PATIENCE_SECONDS, until
 from tests.integration.conftest import QUEUE, MakePool, MakeWorker, functions, running
 from tests.integration.job_cases import HEALTH, Jobs, enqueue

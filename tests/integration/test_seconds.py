@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
 from jobs.outbox import RecordedEvent
 from tests.integration.conftest import Streams
 from tests.integration.patience import NEVER

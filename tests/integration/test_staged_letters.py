@@ -8,7 +8,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from jobs.dead_letters import dead_letters_of
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Transaction
 from tests.asking import Session, until
 from tests.integration.conftest import MakeIntake, MakeWorker, running

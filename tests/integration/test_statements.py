@@ -9,9 +9,10 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from jobs.add_catalogue import Product, add_products
-from jobs.locks import lock_customers, lock_stock
-from jobs.orders import MAX_ID, Stock
+from jobs.contract import MAX_ID
+from jobs.orders.add_catalogue import Product, add_products
+from jobs.orders.decision import Stock
+from jobs.orders.locks import lock_customers, lock_stock
 from jobs.transaction import Statement, Transaction, load_statements
 from tests.asking import Session, until_waiting
 from tests.offenders import assert_none
@@ -177,7 +178,7 @@ async def test_the_order_of_the_array_is_the_order_of_the_locks(
 ) -> None:
     """The statement itself, with a descending array: the optimizer does not sort it back."""
     await open_shop(database, dict.fromkeys(range(1, 10), 5))
-    statement = load_statements("locks.sql")[name]
+    statement = load_statements("orders/locks.sql")[name]
     table, key = ("stock", "product_id") if name == "lock_stock" else ("customers", "customer_id")
     await session.run("BEGIN")
     await session.run(f"SELECT * FROM {table} WHERE {key} = 5 FOR UPDATE")

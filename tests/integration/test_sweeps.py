@@ -13,8 +13,8 @@ from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.dead_letters import dead_letters_of
-from jobs.orders import PlaceOrder
-from jobs.place_orders import place_orders
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import PlaceOrder
 from jobs.sweep_intake import Swept, Work, find_work, sweep_intake
 from jobs.transaction import Transaction, load_statements
 from tests.asking import Session, until

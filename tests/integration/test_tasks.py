@@ -11,7 +11,7 @@ from arq.connections import ArqRedis, create_pool
 from arq.constants import job_key_prefix
 from arq.jobs import Job
 
-from jobs.orders import Restock
+from jobs.orders.requests import Restock
 from tests.asking import PATIENCE_SECONDS, PATIENT, Session, until_waiting
 from tests.integration.conftest import MakeWorker, running
 from tests.shop import an_order, broken_invariants, open_shop

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, StatusCode, format_span_id, format_trace_id
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.outbox import RecordedEvent
 from tests.integration.conftest import MakeWorker, entries
 from tests.shop import an_order, open_shop

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from jobs.orders.locks import lock_stock
 
-from jobs.locks import lock_stock
 from jobs.transaction import Statement, Transaction, load_statements
 from tests.asking import Session, until, until_gone, until_waiting
 from tests.integration.patience import ENDLESS, NEVER
@@ -16,7 +16,7 @@ from worker.database.transactions import Database
 from worker.settings import Settings
 
 pytestmark = pytest.mark.both_isolations
-MOVE_STOCK = load_statements("stock.sql")["move_stock"]
+MOVE_STOCK = load_statements("orders/stock.sql")["move_stock"]
 READ = Statement("read", "SELECT available FROM stock WHERE product_id = %(product_id)s")
 PRODUCTS = Statement("products", "SELECT COUNT(*) AS products FROM products")
 SESSION_ID = Statement("session_id", "SELECT CONNECTION_ID() AS id")

@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 import structlog
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
 from jobs.intake import stage
-from jobs.known_orders import KnownOrder, find_placed_order
 from jobs.locks import lock_staged
-from jobs.orders import PlaceOrder, Restock
-from jobs.purge_orders import purge_orders
-from jobs.ship_order import ship_order
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder, find_placed_order
+from jobs.orders.purge_orders import purge_orders
+from jobs.orders.requests import PlaceOrder, Restock
+from jobs.orders.ship_order import ship_order
 from jobs.sweep_intake import sweep_intake
 from tests.asking import Session
 from tests.lab.interleaving import Asking, Job, OutOfOrder, Played, RowByRow, play, play_all, play_some

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from jobs.known_orders import KnownOrder
+from jobs.orders.known_orders import KnownOrder
 from jobs.transaction import Reader, Statement
 
 _ORDERS: Final = Statement(

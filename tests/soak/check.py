@@ -4,9 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from jobs.audit import Finding
-from jobs.known_orders import KnownOrder
-from jobs.orders import AnyOutcome, Conflict, PlaceOrder, Restock, Restocked
+from jobs.contract import Conflict
+from jobs.orders.audit import Finding
+from jobs.orders.known_orders import KnownOrder
+from jobs.orders.outcomes import AnyOutcome, Restocked
+from jobs.orders.requests import PlaceOrder, Restock
 from tests.soak.books import Books
 from tests.soak.history import Asked
 

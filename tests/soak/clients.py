@@ -10,7 +10,7 @@ from uuid import UUID
 from pymysql.err import MySQLError
 from redis.exceptions import RedisError
 
-from jobs.orders import CancelOrder, PlaceOrder, Restock, ShipOrder
+from jobs.orders.requests import CancelOrder, PlaceOrder, Restock, ShipOrder
 from tests.soak.history import AnyRequest, Asked
 from worker.client import OrderClient, Receipt
 

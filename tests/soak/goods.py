@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final
 
 from benchmarks.loads import Load
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 
 HOT: Final = 20  # products that a stranger holds, and that are restocked
 

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from jobs.orders import AnyOutcome, CancelOrder, PlaceOrder, Restock, ShipOrder
+from jobs.orders.outcomes import AnyOutcome
+from jobs.orders.requests import CancelOrder, PlaceOrder, Restock, ShipOrder
 
 AnyRequest = PlaceOrder | CancelOrder | ShipOrder | Restock
 

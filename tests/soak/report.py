@@ -9,7 +9,8 @@ from uuid import UUID
 
 from rich.table import Table
 
-from jobs.orders import AnyOutcome, PlaceOrder, Rejected
+from jobs.orders.outcomes import AnyOutcome, Rejected
+from jobs.orders.requests import PlaceOrder
 from tests.soak.schedule import Kind
 from tests.soak.soak import Result
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from benchmarks.crews import ROOT
 from benchmarks.loads import Load, read_baskets, repeated, shop
 from benchmarks.shop import refill
-from jobs.audit import Finding, audit
-from jobs.orders import PlaceOrder
+from jobs.orders.audit import Finding, audit
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Statement
 from tests.asking import open_session
 from tests.soak.books import Books, read_books

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from jobs.orders import MAX_ORDERS, PlaceOrder
+from jobs.orders.requests import MAX_ORDERS, PlaceOrder
 from worker.client import OrderClient
 from worker.commands.terminal import console, progress_of_files, report_bad_line
 from worker.files import open_source, read_json_lines

@@ -4,9 +4,10 @@ from uuid import UUID
 
 import click
 
+from jobs.contract import Dead, Outcome
 from jobs.dead_letters import dead_letters_of
-from jobs.known_orders import find_orders
-from jobs.orders import Dead, NotFound, Outcome
+from jobs.orders.known_orders import find_orders
+from jobs.orders.outcomes import NotFound
 from worker.commands.database import on_database
 from worker.database.transactions import Database
 

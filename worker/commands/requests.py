@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import click
 
-from jobs.orders import Outcome, Restock
+from jobs.contract import Outcome
+from jobs.orders.requests import Restock
 from worker.client import OrderClient, Receipt
 from worker.settings import read_settings
 

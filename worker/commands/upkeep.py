@@ -5,8 +5,8 @@ from typing import Final
 
 import click
 
-from jobs.audit import Finding
 from jobs.dead_letters import count_dead_letters
+from jobs.orders.audit import Finding
 from worker.commands.database import on_database
 from worker.commands.terminal import console, problems
 from worker.database.transactions import Database

@@ -48,8 +48,8 @@ def _statements() -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Each statement's name, and its text between the parameters."""
     return tuple(
         (statement.name, tuple(_PARAMETER.split(" ".join(statement.text.split()))))
-        for path in sorted(SQL.glob("*.sql"))
-        for statement in load_statements(path.name).values()
+        for path in sorted(SQL.rglob("*.sql"))
+        for statement in load_statements(str(path)).values()
     )
 
 

@@ -24,7 +24,7 @@ _OF_MYSQL: Final = f"{_JSON_TABLE}; Using temporary"  # so it calls JSON_TABLE i
 ABOUT_THE_SERVER: Final = {*load_statements("deadlocks.sql"), "rows_read", "about_how_many_orders"}
 # What would be a fault elsewhere, and why it is none here.
 BY_DESIGN: Final[Mapping[str, str]] = {
-    **dict.fromkeys(load_statements("audit.sql"), "the audit reads every row, a page at a time"),
+    **dict.fromkeys(load_statements("orders/audit.sql"), "the audit reads every row, a page at a time"),
     "count_outcomes": "counts all orders, when the demo ends",
     "count_dead_letters": "counts them all, when somebody asks",
     "api_keys": "there are few keys",
@@ -60,9 +60,9 @@ class Plan:
 def all_statements() -> dict[str, tuple[str, Statement]]:
     """Every statement of `sql/` that has a plan, by name, with the file that it is in."""
     return {
-        name: (path.name, statement)
-        for path in sorted(SQL.glob("*.sql"))
-        for name, statement in load_statements(path.name).items()
+        name: (path.relative_to(SQL).as_posix(), statement)
+        for path in sorted(SQL.rglob("*.sql"))
+        for name, statement in load_statements(str(path)).items()
         if name not in ABOUT_THE_SERVER
     }
 

@@ -9,14 +9,16 @@ from functools import partial
 from types import MappingProxyType
 from uuid import UUID
 
+from jobs.contract import Conflict
 from jobs.intake import find_staged, stage_orders
-from jobs.known_orders import known_outcomes
-from jobs.order_status import Accepted, accepted_before
-from jobs.orders import Conflict, PlaceOrder, PlaceOutcome, Restock, Restocked, UnknownProduct
-from jobs.place_orders import place_orders
-from jobs.restock import known_restock, restock
-from jobs.storefront import Review
-from jobs.write_review import WriteReview, known_review, write_review
+from jobs.orders.known_orders import known_outcomes
+from jobs.orders.order_status import Accepted, accepted_before
+from jobs.orders.outcomes import PlaceOutcome, Restocked, UnknownProduct
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import PlaceOrder, Restock
+from jobs.orders.restock import known_restock, restock
+from jobs.orders.storefront import Review
+from jobs.orders.write_review import WriteReview, known_review, write_review
 from worker.database.retry import DatabaseError, Kind
 from worker.database.transactions import Database
 

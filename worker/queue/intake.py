@@ -13,9 +13,10 @@ from arq.connections import ArqRedis
 from arq.utils import timestamp_ms
 from pydantic import ValidationError
 
+from jobs.contract import Conflict, Dead, Invalid
 from jobs.dead_letters import DeadLetter
 from jobs.locks import free_requests, lock_overdue, lock_staged
-from jobs.orders import Conflict, Dead, Invalid, PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.sweep_intake import ReadRequest, Swept, Take, Unfit, find_work, sweep_intake
 from jobs.transaction import Row, Transaction
 from worker import metrics

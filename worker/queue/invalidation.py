@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from jobs.storefront import Product
+from jobs.orders.storefront import Product
 from worker.queue.background import Background
 from worker.queue.cache import Cache
 from worker.queue.connection import connection_pool

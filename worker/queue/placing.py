@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from jobs.orders import PlaceOrder, PlaceOutcome
-from jobs.place_orders import find_free
+from jobs.orders.outcomes import PlaceOutcome
+from jobs.orders.place_orders import find_free
+from jobs.orders.requests import PlaceOrder
 from worker.database.transactions import Database
 from worker.queue import wire
 from worker.queue.group_commit import Traceparents

@@ -14,20 +14,12 @@ import structlog
 from arq.worker import Function, Retry, RetryJob, func
 from pydantic import BaseModel, ValidationError
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.known_orders import KnownOrder, find_placed_order
-from jobs.orders import (
-    MAX_ORDERS,
-    CancelOrder,
-    Dead,
-    Invalid,
-    Outcome,
-    PlaceOrder,
-    PlaceOutcome,
-    Restock,
-    ShipOrder,
-)
-from jobs.ship_order import ship_order
+from jobs.contract import Dead, Invalid, Outcome
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder, find_placed_order
+from jobs.orders.outcomes import PlaceOutcome
+from jobs.orders.requests import MAX_ORDERS, CancelOrder, PlaceOrder, Restock, ShipOrder
+from jobs.orders.ship_order import ship_order
 from worker import metrics, tracing
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database

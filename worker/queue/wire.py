@@ -14,7 +14,8 @@ from arq.utils import timestamp_ms
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError, ResponseError
 
-from jobs.orders import Outcome, PlaceOrder
+from jobs.contract import Outcome
+from jobs.orders.requests import PlaceOrder
 from worker import tracing
 from worker.errors import LockstepError, sentence
 

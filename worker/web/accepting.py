@@ -8,8 +8,10 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from jobs.order_status import Accepted
-from jobs.orders import AnyOutcome, Conflict, Dead, Invalid, PlaceOrder, PlaceOutcome
+from jobs.contract import Conflict, Dead, Invalid
+from jobs.orders.order_status import Accepted
+from jobs.orders.outcomes import AnyOutcome, PlaceOutcome
+from jobs.orders.requests import PlaceOrder
 from worker.client import OrderClient, Receipt
 from worker.errors import LockstepError
 from worker.queue import wire

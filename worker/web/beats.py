@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
-from jobs.products import has_products, product_names
+from jobs.orders.products import has_products, product_names
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Look
 from worker.queue.backlog import read_backlog

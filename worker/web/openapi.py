@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from jobs.orders import Id
+from jobs.contract import Id
 from worker.web.bodies import JSON
 from worker.web.preferences import MOST_WAIT_SECONDS
 from worker.web.problems import PROBLEM, ProblemBody

@@ -5,19 +5,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from jobs.order_status import Accepted, OrderNow
-from jobs.orders import (
-    MAX_ORDERS,
-    AlreadyCancelled,
-    AlreadyShipped,
-    Cancelled,
-    Conflict,
-    Dead,
-    Placed,
-    PlaceOrder,
-    Rejected,
-    Shipped,
-)
+from jobs.contract import Conflict, Dead
+from jobs.orders.order_status import Accepted, OrderNow
+from jobs.orders.outcomes import AlreadyCancelled, AlreadyShipped, Cancelled, Placed, Rejected, Shipped
+from jobs.orders.requests import MAX_ORDERS, PlaceOrder
 from worker.web.openapi import GUARDED, READ, Answer, Operation
 
 Orders = Annotated[list[PlaceOrder], Field(min_length=1, max_length=MAX_ORDERS)]

@@ -9,9 +9,11 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import ValidationError
 
+from jobs.contract import Conflict, Dead, Outcome
 from jobs.dead_letters import dead_letters_of
-from jobs.order_status import Accepted, Ask, OrderNow, find_order
-from jobs.orders import MAX_ORDERS, AnyOutcome, Conflict, Dead, NotFound, Outcome, PlaceOrder
+from jobs.orders.order_status import Accepted, Ask, OrderNow, find_order
+from jobs.orders.outcomes import AnyOutcome, NotFound
+from jobs.orders.requests import MAX_ORDERS, PlaceOrder
 from worker.client import Receipt
 from worker.errors import printable, sentence
 from worker.queue import wire

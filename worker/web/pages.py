@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from jobs.storefront import Shown
+from jobs.orders.storefront import Shown
 from worker.web.bodies import answer
 from worker.web.problems import PROBLEM, ProblemBody
 

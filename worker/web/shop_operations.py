@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from pydantic.json_schema import SkipJsonSchema
 
-from jobs.orders import Id
-from jobs.storefront import Customer, Review
-from jobs.write_review import WriteReview
+from jobs.contract import Id
+from jobs.orders.storefront import Customer, Review
+from jobs.orders.write_review import WriteReview
 from worker.web.openapi import GUARDED, READ, Answer, Operation
 from worker.web.storefront import ProductPage, ProductsPage
 

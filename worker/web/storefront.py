@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from jobs.orders import MAX_ID, Conflict
-from jobs.storefront import (
+from jobs.contract import MAX_ID, Conflict
+from jobs.orders.storefront import (
     NEWEST,
     PRODUCTS_PAGE,
     Before,
@@ -24,8 +24,8 @@ from jobs.storefront import (
     find_reviews,
     page_of_products,
 )
+from jobs.orders.write_review import WriteReview, find_unknown
 from jobs.transaction import Reader
-from jobs.write_review import WriteReview, find_unknown
 from worker.errors import printable
 from worker.queue.idempotency import review_once
 from worker.web.authentication import needs_key

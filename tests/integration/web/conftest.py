@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.settings import Settings
 from worker.web.application import make_application
 from worker.web.preferences import MOST_WAIT_SECONDS

@@ -9,7 +9,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.worker import Worker
 
-from jobs.orders import MAX_ORDERS
+from jobs.orders.requests import MAX_ORDERS
 from tests.asking import Session, until_waiting
 from tests.integration.staging import queued, stage_all, staged_count
 from tests.integration.web.conftest import WAIT, Client, body, problem

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from arq.connections import ArqRedis
 from schemathesis.checks import not_a_server_error
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from tests.asking import PATIENCE_SECONDS, Session
 from tests.integration.conftest import MakeWorker, running
 from tests.integration.patience import NEVER

@@ -11,7 +11,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker
 
 from jobs.dead_letters import DeadLetter
-from jobs.orders import MAX_LINES
+from jobs.orders.requests import MAX_LINES
 from tests.asking import PATIENCE_SECONDS, Session, until
 from tests.integration.staging import insert, queued, stage_all, staged_count
 from tests.integration.web.conftest import WAIT, Client, body, problem

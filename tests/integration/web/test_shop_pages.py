@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from jobs.add_catalogue import Product, add_products
+from jobs.orders.add_catalogue import Product, add_products
 from tests.asking import Session
 from tests.integration.web.conftest import Client, problem
 from tests.shop import an_order, open_shop

@@ -10,8 +10,9 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from jobs.orders import MAX_ID, PlaceOrder
-from jobs.storefront import PAGE, PRODUCTS_PAGE
+from jobs.contract import MAX_ID
+from jobs.orders.requests import PlaceOrder
+from jobs.orders.storefront import PAGE, PRODUCTS_PAGE
 from tests.asking import Session
 from tests.integration.web.conftest import PROBLEM, Client, problem
 from tests.offenders import assert_none

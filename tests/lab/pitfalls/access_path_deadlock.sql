@@ -3,7 +3,7 @@
 -- what: Two UPDATEs of the same rows walk them through different indexes, so each locks them in the order of its own
 --       index. A single statement a transaction is enough: T3 only holds both up in the middle.
 -- cure: One access path for everybody who changes several rows: the primary key.
--- relies: sql/stock.sql, sql/customers.sql, sql/locks.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql, sql/orders/locks.sql
 -- harm: <error 1213>
 
 -- setup

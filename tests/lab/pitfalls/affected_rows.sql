@@ -3,7 +3,7 @@
 -- what: An UPDATE that sets what is there already reports 0 rows, as if no row had been found. Code that inserts when
 --       nothing was updated then doubles the line of the cart.
 -- cure: Ask a locking read whether the row is there (or connect with CLIENT_FOUND_ROWS); and a unique key besides.
--- relies: jobs/locks.py, jobs/restock.py
+-- relies: jobs/orders/locks.py, jobs/orders/restock.py
 -- harm: after: SELECT product, SUM(quantity) FROM cart_lines GROUP BY product  -> (1, 4)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: The connection breaks after COMMIT was sent and before its answer came: the work is durable, and the client
 --       cannot know. It tries again, and the customer has two orders.
 -- cure: The order's id comes from the caller: the second INSERT is error 1062, and the first outcome is read instead.
--- relies: worker/queue/idempotency.py, sql/orders.sql
+-- relies: worker/queue/idempotency.py, sql/orders/orders.sql
 -- harm: after: SELECT available FROM stock  -> (4)
 
 -- setup

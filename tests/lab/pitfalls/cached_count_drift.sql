@@ -3,7 +3,7 @@
 -- what: Two customers review a product at once, and each transaction counts the reviews that it can see: all but the
 --       other's. The count that is written last is short of a review for good, and the average with it.
 -- cure: Keep sum and count, and move both by what is added, in the row of the product, before the review goes in.
--- relies: sql/stock.sql, sql/customers.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql
 -- harm: after: SELECT rating_count, (SELECT COUNT(*) FROM reviews) FROM products  -> (1, 2)
 
 -- setup

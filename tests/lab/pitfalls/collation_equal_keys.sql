@@ -3,7 +3,7 @@
 -- what: A text key is compared by its collation, for which case (and on some servers a trailing space) makes no
 --       difference. The order of another customer is taken for a repeat of the first and is never placed.
 -- cure: Keys as bytes: BINARY or VARBINARY. An ascii_bin column still ignores trailing spaces.
--- relies: sql/migrations/20261122130000_create_orders.sql, sql/orders.sql
+-- relies: sql/migrations/20261122130000_create_orders.sql, sql/orders/orders.sql
 -- harm: T2: INSERT INTO orders VALUES ('A1', 8)  <error 1062>
 
 -- setup

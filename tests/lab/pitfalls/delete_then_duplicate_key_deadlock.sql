@@ -3,7 +3,7 @@
 -- what: Two INSERTs wait for shared locks on a row that a third transaction has deleted and not yet committed. With the
 --       commit both get their shared lock, both want to write in the row's place, and each is in the other's way.
 -- cure: INSERT ... ON DUPLICATE KEY UPDATE waits for an exclusive lock, which only one can get.
--- relies: sql/stock.sql, sql/customers.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql
 -- harm: <error 1213>
 
 -- setup

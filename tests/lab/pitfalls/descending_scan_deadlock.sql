@@ -3,7 +3,7 @@
 -- what: One transaction locks its rows upwards, the other reads the same rows with ORDER BY id DESC FOR UPDATE and so
 --       locks them downwards. They meet in the middle, and the server rolls one of them back.
 -- cure: Every locking read of several rows goes upwards; turn the result round in the program.
--- relies: sql/locks.sql, jobs/locks.py
+-- relies: sql/orders/locks.sql, jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: An INSERT that meets an uncommitted row with its key waits for a shared lock on it. When the first one rolls
 --       back, both that wait get the shared lock, and then each needs the other's to go.
 -- cure: Before inserting, lock an existing row that all of them share: here the customer.
--- relies: jobs/place_orders.py, jobs/locks.py
+-- relies: jobs/orders/place_orders.py, jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

@@ -4,7 +4,7 @@
 --       finds nothing. The unique index knows the newest row, but the second look reads the snapshot that the first
 --       look took.
 -- cure: Insert first and look afterwards, when the transaction that got error 1062 has ended.
--- relies: jobs/place_orders.py, jobs/known_orders.py, jobs/restock.py
+-- relies: jobs/orders/place_orders.py, jobs/orders/known_orders.py, jobs/orders/restock.py
 -- harm: after: SELECT reply FROM replies  -> ('unknown')
 
 -- setup

@@ -4,7 +4,7 @@
 --       1062 with an UPDATE of that row wait for each other's shared lock.
 -- cure: INSERT ... ON DUPLICATE KEY UPDATE, which locks exclusively at once; or on 1062 end the transaction, and begin
 --       a new one.
--- relies: worker/database/transactions.py, sql/stock.sql
+-- relies: worker/database/transactions.py, sql/orders/stock.sql
 -- harm: <error 1213>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: A DOUBLE has no exact tenth, so three times 0.10 and a payment of 0.30 do not make nothing. The customer is
 --       reminded of a debt that no coin can pay.
 -- cure: Whole cents in an integer (or DECIMAL).
--- relies: sql/migrations/20261122130000_create_orders.sql, jobs/orders.py
+-- relies: sql/migrations/20261122130000_create_orders.sql, jobs/orders/decision.py
 -- harm: after: SELECT id FROM customers WHERE balance > 0  -> (1)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: Inserting an order takes a shared lock on its customer, for the foreign key. Two orders of one customer both
 --       hold it, and when each adds to the customer's balance it waits for the other.
 -- cure: Lock the customer FOR UPDATE first; or have no foreign key to a row that many orders change.
--- relies: jobs/place_orders.py, jobs/locks.py
+-- relies: jobs/orders/place_orders.py, jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

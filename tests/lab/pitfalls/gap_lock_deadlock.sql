@@ -4,7 +4,7 @@
 --       each one's INSERT waits for the other's gap lock, and one of them gets error 1213.
 -- cure: Insert first and let the primary key decide: the second one waits, and error 1062 tells it that the row is
 --       there.
--- relies: jobs/place_orders.py, jobs/restock.py
+-- relies: jobs/orders/place_orders.py, jobs/orders/restock.py
 -- harm: <error 1213>
 
 -- setup

@@ -4,7 +4,7 @@
 --       either of them finds, in an order that the data decides. So two transactions that change only lines of their
 --       own customer deadlock.
 -- cure: One index over both columns, which finds just the row.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: <error 1213>
 
 -- setup

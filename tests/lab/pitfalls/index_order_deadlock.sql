@@ -3,7 +3,7 @@
 -- what: A locking read says ORDER BY id, but it reads through another index and locks each row as it meets it; the
 --       sort comes afterwards. So it locks downwards what another transaction locks upwards, and that is a deadlock.
 -- cure: Make the plan lock in the order of the primary key (FORCE INDEX), and do not trust ORDER BY to do it.
--- relies: sql/locks.sql, jobs/locks.py
+-- relies: sql/orders/locks.sql, jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

@@ -4,7 +4,7 @@
 --       that customer then waits, for the sake of a name.
 -- cure: Read the name without a lock, before the transaction, and lock the order alone. (FOR UPDATE OF orders would do
 --       it in one statement, but MariaDB answers it with error 1064.)
--- relies: sql/locks.sql, jobs/cancel_order.py
+-- relies: sql/orders/locks.sql, jobs/orders/cancel_order.py
 -- harm: WHERE id = 1  <waits>
 
 -- setup

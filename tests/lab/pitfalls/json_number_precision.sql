@@ -3,7 +3,7 @@
 -- what: Whoever reads a JSON number as floating point, as JavaScript does and as `+ 0` does to text in SQL, loses the
 --       last digits above 9007199254740992. The stock of the neighbouring product is taken.
 -- cure: Read ids as whole numbers of 64 bits: JSON_TABLE with a BIGINT column.
--- relies: sql/locks.sql, sql/stock.sql
+-- relies: sql/orders/locks.sql, sql/orders/stock.sql
 -- harm: -> (9007199254740992, 9) (9007199254740993, 10)
 
 -- setup

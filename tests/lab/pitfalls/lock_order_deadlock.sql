@@ -3,7 +3,7 @@
 -- what: Two transactions lock the same two rows, one in ascending and one in descending order. Each holds what the
 --       other wants, so the server rolls one of them back with error 1213.
 -- cure: One lock order for everybody: ascending ids.
--- relies: jobs/locks.py
+-- relies: jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: Two transactions read a row with a shared lock, which both may hold, and then update it. Each needs the other's
 --       shared lock to go before its own can become exclusive.
 -- cure: Read FOR UPDATE what is going to be changed: the second one waits before it has read anything.
--- relies: sql/locks.sql, jobs/locks.py
+-- relies: sql/orders/locks.sql, jobs/orders/locks.py
 -- harm: <error 1213>
 
 -- setup

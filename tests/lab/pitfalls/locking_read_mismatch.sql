@@ -4,7 +4,7 @@
 --       of two at the price of one. The first read comes from the snapshot and the second from the newest row, and
 --       the two were never true together.
 -- cure: Never mix them: read all of it with FOR UPDATE, as the first statement of the transaction.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: after: SELECT price, pieces FROM orders  -> (10, 2)
 
 -- setup

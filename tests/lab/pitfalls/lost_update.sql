@@ -3,7 +3,7 @@
 -- what: Two transactions read the same row and each writes back what it made of it. The second one waits for the
 --       first, and then overwrites it without a word: its plain SELECT was a snapshot, not a lock.
 -- cure: Read with FOR UPDATE, as the first statement of the transaction.
--- relies: jobs/locks.py
+-- relies: jobs/orders/locks.py
 -- harm: after: SELECT value FROM test WHERE id = 1  -> (12)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: An UPDATE without an index locks its way through the whole table and waits at a row that it would not even
 --       change. Whoever holds that row, and wants one that the scan has passed, closes the circle.
 -- cure: An index on the condition: then the two meet at the row they both change, and nowhere else.
--- relies: sql/stock.sql, sql/customers.sql, sql/orders.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql, sql/orders/orders.sql
 -- harm: <error 1213>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: Without an index on its condition an UPDATE reads every row, and locks every row it reads, those that do not
 --       match included. Under REPEATABLE READ they stay locked until the transaction ends.
 -- cure: An index on the condition (or READ COMMITTED, which lets go of rows that do not match).
--- relies: sql/stock.sql, sql/customers.sql, sql/orders.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql, sql/orders/orders.sql
 -- harm: WHERE id = 2  <waits>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: A report counts the orders and then adds them up, and an order that comes in between is in the sum and not in
 --       the count. At READ COMMITTED every statement has a snapshot of its own, so the same search finds new rows.
 -- cure: REPEATABLE READ for whoever reads more than once: one snapshot for all reads.
--- relies: worker/database/transactions.py, jobs/audit.py
+-- relies: worker/database/transactions.py, jobs/orders/audit.py
 -- harm: after: SELECT number, total FROM reports  -> (2, 130)
 
 -- setup

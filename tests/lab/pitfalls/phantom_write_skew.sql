@@ -4,7 +4,7 @@
 --       no row that both could lock or overwrite, so nothing short of SERIALIZABLE sees a conflict.
 -- cure: Lock a row that stands for the whole set, here the voucher, before looking; or a unique constraint, where
 --       there is one to state.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: after: SELECT order_id FROM orders  -> (7) (8)
 
 -- setup

@@ -4,7 +4,7 @@
 --       another product than it announced. Its SELECT searched a snapshot and its DELETE searches the newest rows, so
 --       one condition means two things.
 -- cure: Search with FOR UPDATE before anything else, so that what is found is what is changed.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: after: SELECT product_id FROM products NATURAL JOIN discontinued  -> (2)
 
 -- setup

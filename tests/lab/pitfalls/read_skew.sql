@@ -3,7 +3,7 @@
 -- what: A report reads one warehouse before a transfer and the other one after it, and counts five pieces twice. At
 --       READ COMMITTED each statement sees what is committed when it begins, so two statements can see two states.
 -- cure: REPEATABLE READ for whoever reads more than once, or one statement for all of it.
--- relies: worker/database/transactions.py, jobs/audit.py
+-- relies: worker/database/transactions.py, jobs/orders/audit.py
 -- harm: after: SELECT total FROM reports  -> (35)
 
 -- setup

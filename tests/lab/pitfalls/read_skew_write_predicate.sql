@@ -4,7 +4,7 @@
 --       that same price finds no row, because the price has changed since. That is no error but a count of 0, so a
 --       piece is sold that was never taken.
 -- cure: Read with FOR UPDATE before anything else; where a condition guards a write, look at the number of rows.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: after: SELECT available, (SELECT COUNT(*) FROM orders) AS orders FROM stock  -> (5, 1)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: REPLACE deletes the row that has its key and inserts a new one, and holds it exclusively from then on. Two
 --       transactions that replace the same rows in different orders deadlock.
 -- cure: Sort the rows by primary key; and rather upsert, because REPLACE deletes, foreign keys' cascades and all.
--- relies: jobs/add_catalogue.py
+-- relies: jobs/orders/add_catalogue.py
 -- harm: <error 1213>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: An order has two lines of one product, and each line is checked by itself against the same stock. Both pass,
 --       and together they take more than there is, although the row was locked all the while.
 -- cure: Merge the lines of a product before the check; a CHECK (available >= 0) besides.
--- relies: jobs/orders.py
+-- relies: jobs/orders/requests.py
 -- harm: after: SELECT available FROM stock WHERE id = 1  -> (-1)
 
 -- setup

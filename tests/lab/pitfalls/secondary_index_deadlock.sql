@@ -4,7 +4,7 @@
 --       column, found by its id, locks the row first and the entry second. Two statements on one row are a deadlock.
 -- cure: Look the ids up without a lock, before the transaction; then lock by primary key, and force it: with the status
 --       in the condition, MariaDB 10.11 takes the status index though the id is given. Or have no such index.
--- relies: sql/locks.sql, sql/migrations/20261122130000_create_orders.sql
+-- relies: sql/orders/locks.sql, sql/migrations/20261122130000_create_orders.sql
 -- harm: <error 1213>
 
 -- setup

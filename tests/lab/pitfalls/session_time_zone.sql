@@ -3,7 +3,7 @@
 -- what: NOW() is the clock of the session's time zone, and a DATETIME keeps no zone. One connection that was left in
 --       another zone dates its orders two hours ahead, and the later order looks like the earlier.
 -- cure: UTC_TIMESTAMP(), which no session changes, and the zone set on every connection besides.
--- relies: sql/orders.sql, sql/stock.sql, sql/outbox.sql, worker/database/connections.py
+-- relies: sql/orders/orders.sql, sql/orders/stock.sql, sql/outbox.sql, worker/database/connections.py
 -- harm: after: SELECT id FROM orders ORDER BY placed_at, id  -> (2) (1)
 
 -- setup

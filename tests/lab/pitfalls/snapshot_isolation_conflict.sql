@@ -5,7 +5,7 @@
 --       the snapshot for all tables, and the stock row is newer than that.
 -- cure: No plain SELECT before the write: look things up before the transaction begins, or read them with a lock. A
 --       retry of the whole transaction helps too.
--- relies: jobs/locks.py, worker/database/retry.py
+-- relies: jobs/orders/locks.py, worker/database/retry.py
 -- harm: after: SELECT available FROM stock  -> (9)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: The price is read before the transaction, and changes before the stock is locked. The order is sold at a
 --       price that was no longer true when it was placed, and no lock could have told.
 -- cure: Read the price with the row that is locked, and write it into the order line.
--- relies: sql/locks.sql, jobs/place_orders.py
+-- relies: sql/orders/locks.sql, jobs/orders/place_orders.py
 -- harm: after: SELECT product, unit_price FROM order_lines  -> (1, 500)
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: Beyond the last row there is one gap for all ids to come, up to the page's supremum. Two transactions that look
 --       for different new ids with FOR UPDATE share it, and their INSERTs, which have nothing in common, deadlock.
 -- cure: Insert at once, without a locking look for a row that is expected to be missing.
--- relies: jobs/place_orders.py, jobs/restock.py
+-- relies: jobs/orders/place_orders.py, jobs/orders/restock.py
 -- harm: <error 1213>
 
 -- setup

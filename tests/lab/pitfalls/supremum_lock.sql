@@ -3,7 +3,7 @@
 -- what: FOR UPDATE on an id that is not there, beyond the last row, locks the rest of the table's key range. Until its
 --       transaction ends, nobody can insert a row at the end, whatever its id.
 -- cure: Find out whether the row exists by a plain SELECT outside of the transaction; lock only what is known to exist.
--- relies: jobs/cancel_order.py, jobs/known_orders.py, sql/locks.sql
+-- relies: jobs/orders/cancel_order.py, jobs/orders/known_orders.py, sql/orders/locks.sql
 -- harm: T2: INSERT INTO orders VALUES (7, 70)  <waits>
 
 -- setup

@@ -3,7 +3,7 @@
 -- what: One job locks the customer and then the stock, another one the stock and then the customer. Ids in ascending
 --       order do not help where the order of the tables is not the same too.
 -- cure: One order of the tables for all jobs, kept by one module that takes every lock.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: <error 1213>
 
 -- setup

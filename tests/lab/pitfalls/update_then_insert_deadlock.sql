@@ -3,7 +3,7 @@
 -- what: An UPDATE that finds no row locks the gap, like a locking read does. Two transactions that fall back on INSERT
 --       then wait for each other's gap, though their products differ.
 -- cure: INSERT ... ON DUPLICATE KEY UPDATE, which needs no gap lock to insert a new row.
--- relies: sql/stock.sql, sql/customers.sql
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql
 -- harm: <error 1213>
 
 -- setup

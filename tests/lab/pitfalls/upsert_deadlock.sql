@@ -3,7 +3,7 @@
 -- what: INSERT ... ON DUPLICATE KEY UPDATE locks each row it meets exclusively, in the order of its list. Two
 --       catalogues that name the same products in different orders deadlock, as any two updates would.
 -- cure: Sort the rows of an upsert by primary key.
--- relies: jobs/add_catalogue.py
+-- relies: jobs/orders/add_catalogue.py
 -- harm: <error 1213>
 
 -- setup

@@ -4,7 +4,7 @@
 --       locked where the new id would go. MariaDB deadlocks like any two lock orders; MySQL under REPEATABLE READ makes
 --       the second transaction wait at its first statement, although the customers differ.
 -- cure: Upsert into tables that have one unique key, sorted by it.
--- relies: sql/stock.sql, sql/customers.sql, jobs/add_catalogue.py
+-- relies: sql/orders/stock.sql, sql/orders/customers.sql, jobs/orders/add_catalogue.py
 -- harm: <error 1213>
 
 -- setup

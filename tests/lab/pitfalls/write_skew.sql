@@ -4,7 +4,7 @@
 --       warehouse, and nothing is left. They write different rows, so neither REPEATABLE READ nor
 --       innodb_snapshot_isolation sees a conflict: only SERIALIZABLE does.
 -- cure: Lock with FOR UPDATE all that the decision is read from, or use SERIALIZABLE and a retry.
--- relies: jobs/locks.py, sql/locks.sql
+-- relies: jobs/orders/locks.py, sql/orders/locks.sql
 -- harm: after: SELECT SUM(available) FROM stock  -> (0)
 
 -- setup

@@ -19,7 +19,7 @@ LOCKED: Final = (1205, 3572)  # to NOWAIT, by MariaDB and by MySQL
 MANY: Final = dict.fromkeys(
     range(1, 200), 5
 )  # a stock that makes the session that writes it all the heavier one
-MOVE_STOCK: Final = load_statements("stock.sql")["move_stock"]
+MOVE_STOCK: Final = load_statements("orders/stock.sql")["move_stock"]
 SESSION_ID: Final = Statement("session_id", "SELECT CONNECTION_ID() AS id")
 
 

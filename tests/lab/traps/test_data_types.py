@@ -12,7 +12,7 @@ from arq.worker import func
 from pydantic import ValidationError
 from pymysql import err
 
-from jobs.add_catalogue import Product
+from jobs.orders.add_catalogue import Product
 from tests.asking import PATIENCE_SECONDS, Session, until_waiting
 from tests.conftest import MakeClient
 from tests.lab.traps.arq_workers import bare_queue, bare_worker, our_worker, result_of, run_dry

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from jobs.orders import PlaceOrder
-from jobs.place_orders import place_orders
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, open_session, until_waiting
 from tests.shop import an_order, broken_invariants, open_shop

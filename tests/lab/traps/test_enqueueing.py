@@ -10,9 +10,9 @@ from arq.connections import ArqRedis
 from arq.constants import result_key_prefix
 from arq.worker import Function, func
 
-from jobs.orders import Conflict
+from jobs.contract import Conflict
+from jobs.orders.place_orders import place_orders
 from jobs.outbox import RecordedEvent
-from jobs.place_orders import place_orders
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session
 from tests.conftest import MakeClient

@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
-from jobs.orders import Placed
+from jobs.orders.outcomes import Placed
 from jobs.transaction import Parameters, Statement
 from tests.asking import Session
 from tests.lab.traps.bare import (

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.orders import Line, PlaceOrder, Rejected, Restock
-from jobs.place_orders import place_orders
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.outcomes import Rejected
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import Line, PlaceOrder, Restock
 from jobs.transaction import Transaction
 from tests.asking import Session, open_session, until_waiting
 from tests.shop import an_order, broken_invariants, open_shop

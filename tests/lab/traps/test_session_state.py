@@ -46,8 +46,8 @@ async def test_session_state_right_no_statement_of_ours_leaves_any(settings: Set
         inside = await database.transact(lambda transaction: transaction.fetch(SESSION_ID, {}), job="test")
         assert await database.fetch(SESSION_ID, {}) == inside, "the same connection"
         assert await database.fetch(state, {}) == before
-    for file in SQL.glob("*.sql"):
-        for statement in load_statements(file.name).values():
+    for file in SQL.rglob("*.sql"):
+        for statement in load_statements(str(file)).values():
             words = statement.text.upper()
             assert words.split()[0] in {"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "SHOW"}
             assert not any(word in words for word in ("GET_LOCK", ":=", " INTO @", "TEMPORARY"))

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from jobs.add_catalogue import NewCustomer, Product, add_customers, add_products
+from jobs.orders.add_catalogue import NewCustomer, Product, add_customers, add_products
 from tests.unit.jobs.recording import RecordingTransaction
 
 

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from jobs import audit as module
-from jobs.audit import INVARIANTS, Checked, Finding, audit
+from jobs.orders import audit as module
+from jobs.orders.audit import INVARIANTS, Checked, Finding, audit
 from jobs.transaction import Parameters, Row, Statement, load_statements
 from tests.unit.jobs.recording import RecordingTransaction
 
@@ -46,7 +46,7 @@ async def test_sums_of_tables_pages_and_purged_orders_are_compared() -> None:
     findings = await audit(transaction)
     assert [finding.invariant for finding in findings] == list(INVARIANTS)
     assert findings_of(findings) == {}
-    assert set(transaction.statements) == {*load_statements("audit.sql"), "page_of_orders"}
+    assert set(transaction.statements) == {*load_statements("orders/audit.sql"), "page_of_orders"}
 
 
 async def test_stock_and_customers_are_read_before_the_orders() -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from jobs.orders import CancelOrder, PlaceOrder, Request, Restock, ShipOrder
+from jobs.contract import Request
+from jobs.orders.requests import CancelOrder, PlaceOrder, Restock, ShipOrder
 from worker.errors import sentence
 
 ORDER_ID = "01937a5c-7e00-7000-8000-000000000001"

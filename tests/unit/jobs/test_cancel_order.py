@@ -1,9 +1,9 @@
 import json
 from uuid import UUID
 
-from jobs.cancel_order import Taken, cancel_order, read_taken
-from jobs.known_orders import KnownOrder
-from jobs.orders import AlreadyShipped, Cancelled, NotFound, Rejected
+from jobs.orders.cancel_order import Taken, cancel_order, read_taken
+from jobs.orders.known_orders import KnownOrder
+from jobs.orders.outcomes import AlreadyShipped, Cancelled, NotFound, Rejected
 from tests.unit.jobs.recording import RecordingTransaction
 
 ORDER_ID = UUID(int=1)

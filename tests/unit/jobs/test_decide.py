@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.orders import Customer, Line, Placed, PlaceOrder, Rejected, Stock, decide
+from jobs.orders.decision import Customer, Stock, decide
+from jobs.orders.outcomes import Placed, Rejected
+from jobs.orders.requests import Line, PlaceOrder
 
 KNOWN_CUSTOMERS = (1, 2)
 KNOWN_PRODUCTS = (1, 2, 3)

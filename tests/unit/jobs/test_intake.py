@@ -3,7 +3,7 @@ from uuid import UUID
 import orjson
 
 from jobs.intake import end_kept, end_staged, find_staged, stage, stage_orders
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import load_statements
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction

@@ -3,8 +3,10 @@ from uuid import UUID
 
 import pytest
 
-from jobs.known_orders import KnownOrder, find_orders, find_placed_order, known_outcomes
-from jobs.orders import AnyOutcome, Cancelled, Conflict, NotFound, Placed, PlaceOrder, Rejected, Shipped
+from jobs.contract import Conflict
+from jobs.orders.known_orders import KnownOrder, find_orders, find_placed_order, known_outcomes
+from jobs.orders.outcomes import AnyOutcome, Cancelled, NotFound, Placed, Rejected, Shipped
+from jobs.orders.requests import PlaceOrder
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction
 

@@ -5,17 +5,9 @@ from uuid import UUID
 import orjson
 import pytest
 
-from jobs.order_status import Accepted, Ask, OrderNow, SoldLine, accepted_before, find_order
-from jobs.orders import (
-    AlreadyCancelled,
-    AlreadyShipped,
-    Cancelled,
-    Conflict,
-    Outcome,
-    Placed,
-    Rejected,
-    Shipped,
-)
+from jobs.contract import Conflict, Outcome
+from jobs.orders.order_status import Accepted, Ask, OrderNow, SoldLine, accepted_before, find_order
+from jobs.orders.outcomes import AlreadyCancelled, AlreadyShipped, Cancelled, Placed, Rejected, Shipped
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction
 

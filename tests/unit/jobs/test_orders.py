@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from jobs.orders import Line, Placed, PlaceOrder, Rejected, outcomes
+from jobs.orders.outcomes import Placed, Rejected, outcomes
+from jobs.orders.requests import Line, PlaceOrder
 
 ORDER_ID = UUID(int=1)
 

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from jobs.pages import Page, about_how_many_orders, pages_of_orders
+from jobs.orders.pages import Page, about_how_many_orders, pages_of_orders
 from jobs.transaction import Parameters, Row, Statement
 from tests.unit.jobs.recording import RecordingTransaction
 

@@ -3,8 +3,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from jobs.orders import Line, Placed, PlaceOrder, Rejected
-from jobs.place_orders import place_orders
+from jobs.orders.outcomes import Placed, Rejected
+from jobs.orders.place_orders import place_orders
+from jobs.orders.requests import Line, PlaceOrder
 from jobs.transaction import Row
 from tests.unit.jobs.recording import RecordingTransaction
 

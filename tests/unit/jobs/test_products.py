@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.products import has_products, product_names
+from jobs.orders.products import has_products, product_names
 from tests.unit.jobs.recording import RecordingTransaction
 
 

@@ -1,8 +1,8 @@
 from typing import Any
 from uuid import UUID
 
-from jobs.pages import Page
-from jobs.purge_orders import OldOrders, Purged, find_old_orders, purge_orders
+from jobs.orders.pages import Page
+from jobs.orders.purge_orders import OldOrders, Purged, find_old_orders, purge_orders
 from tests.unit.jobs.recording import RecordingTransaction
 
 IDS = [UUID(int=number) for number in (1, 2, 3, 4)]

@@ -2,8 +2,10 @@ from uuid import UUID
 
 import pytest
 
-from jobs.orders import Conflict, Restock, Restocked, UnknownProduct
-from jobs.restock import known_restock, restock
+from jobs.contract import Conflict
+from jobs.orders.outcomes import Restocked, UnknownProduct
+from jobs.orders.requests import Restock
+from jobs.orders.restock import known_restock, restock
 from tests.unit.jobs.recording import RecordingTransaction
 
 RESTOCK_ID = UUID(int=1)

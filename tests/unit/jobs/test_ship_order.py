@@ -1,9 +1,9 @@
 import json
 from uuid import UUID
 
-from jobs.known_orders import KnownOrder
-from jobs.orders import AlreadyCancelled, NotFound, Shipped
-from jobs.ship_order import ship_order
+from jobs.orders.known_orders import KnownOrder
+from jobs.orders.outcomes import AlreadyCancelled, NotFound, Shipped
+from jobs.orders.ship_order import ship_order
 from tests.unit.jobs.recording import RecordingTransaction
 
 ORDER_ID = UUID(int=1)

@@ -3,9 +3,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from jobs.contract import Conflict, Invalid
 from jobs.dead_letters import DeadLetter
 from jobs.locks import lock_overdue, lock_staged
-from jobs.orders import Conflict, Invalid, Placed, PlaceOrder
+from jobs.orders.outcomes import Placed
+from jobs.orders.requests import PlaceOrder
 from jobs.sweep_intake import Swept, Unfit, Work, find_work, sweep_intake
 from tests.shop import an_order
 from tests.unit.jobs.recording import RecordingTransaction

@@ -5,22 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jobs.known_orders import KnownOrder
-from jobs.orders import (
-    AlreadyShipped,
-    AnyOutcome,
-    Cancelled,
-    CancelOrder,
-    Conflict,
-    Line,
-    NotFound,
-    Placed,
-    PlaceOrder,
-    Rejected,
-    Restock,
-    Restocked,
-    ShipOrder,
-)
+from jobs.contract import Conflict
+from jobs.orders.known_orders import KnownOrder
+from jobs.orders.outcomes import AlreadyShipped, AnyOutcome, Cancelled, NotFound, Placed, Rejected, Restocked
+from jobs.orders.requests import CancelOrder, Line, PlaceOrder, Restock, ShipOrder
 from tests.soak.books import Books
 from tests.soak.check import (
     ANSWERED,

@@ -5,7 +5,8 @@ from xml.etree import ElementTree as ET
 
 from rich.console import Console
 
-from jobs.orders import Line, Placed, PlaceOrder
+from jobs.orders.outcomes import Placed
+from jobs.orders.requests import Line, PlaceOrder
 from tests.soak.history import Asked
 from tests.soak.nemesis import Done
 from tests.soak.picture import HEIGHT, LEFT, RIGHT, WIDTH, draw

@@ -9,11 +9,12 @@ from jobs.transaction import SQL, load_statements
 from tests.offenders import assert_none
 
 NAMED = [
-    (path.name, statement)
-    for path in sorted(SQL.glob("*.sql"))
-    for statement in load_statements(path.name).values()
+    (path.relative_to(SQL).as_posix(), statement)
+    for path in sorted(SQL.rglob("*.sql"))
+    for statement in load_statements(str(path)).values()
 ]
 STATEMENTS = [statement for _, statement in NAMED]
+LOCKS = ("locks.sql", "orders/locks.sql")  # of the machinery, and of the shop
 SOURCES = [path for room in ("jobs", "worker") for path in sorted((SQL.parent / room).rglob("*.py"))]
 SQL_KEYWORD = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP|TRUNCATE|GRANT|REVOKE|SET|START|BEGIN|COMMIT"
@@ -71,22 +72,22 @@ def used_by_the_code() -> set[tuple[str, str]]:
 
 
 def test_every_statement_is_used() -> None:
-    # audit.sql is used whole
+    # orders/audit.sql is used whole
     assert NAMED
-    defined = {(file, statement.name) for file, statement in NAMED if file != "audit.sql"}
+    defined = {(file, statement.name) for file, statement in NAMED if file != "orders/audit.sql"}
     assert defined - used_by_the_code() == set()
 
 
 def test_every_statement_that_is_used_exists() -> None:
     used = used_by_the_code()
-    assert ("locks.sql", "lock_stock") in used
+    assert ("orders/locks.sql", "lock_stock") in used
     assert used - {(file, statement.name) for file, statement in NAMED} == set()
 
 
 def test_no_two_statements_have_the_same_name() -> None:
     marks = [
         line.removeprefix("-- name: ")
-        for path in sorted(SQL.glob("*.sql"))
+        for path in sorted(SQL.rglob("*.sql"))
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.match(r"\s*--\s*name\b", line)
     ]
@@ -95,7 +96,8 @@ def test_no_two_statements_have_the_same_name() -> None:
 
 
 def test_every_statement_says_under_its_name_what_it_is_for() -> None:
-    files = {path.name: path.read_text(encoding="utf-8").splitlines() for path in sorted(SQL.glob("*.sql"))}
+    names = {file for file, _ in NAMED}
+    files = {name: (SQL / name).read_text(encoding="utf-8").splitlines() for name in sorted(names)}
     below = [
         (file, name, comment)
         for file, lines in files.items()
@@ -110,21 +112,22 @@ def test_every_statement_says_under_its_name_what_it_is_for() -> None:
     )
 
 
-def test_rows_are_locked_by_the_statements_of_one_file_alone() -> None:
+def test_rows_are_locked_by_the_statements_of_two_files_alone() -> None:
     locking = {
         path.relative_to(SQL).as_posix(): re.findall(
             r"FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE", path.read_text("utf-8"), re.IGNORECASE
         )
         for path in sorted(SQL.rglob("*.sql"))
     }
-    assert locking.pop("locks.sql")
+    assert all(locking.pop(file) for file in LOCKS)
     assert_none(f"{file}: {', '.join(found)}" for file, found in locking.items() if found)
 
 
-def test_every_statement_of_that_file_locks() -> None:
+def test_every_statement_of_these_files_locks() -> None:
     assert_none(
         f"{statement.name} ends with {statement.text[-30:]!r}"
-        for statement in load_statements("locks.sql").values()
+        for file in LOCKS
+        for statement in load_statements(file).values()
         if not re.search(r"\bFOR UPDATE( SKIP LOCKED)?$", statement.text)
     )
 

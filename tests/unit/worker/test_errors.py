@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.orders import PlaceOrder
+from jobs.orders.requests import PlaceOrder
 from worker.errors import sentence
 
 LINE = {"product_id": 1, "quantity": 1}

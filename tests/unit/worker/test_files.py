@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.add_catalogue import NewCustomer, Product
-from jobs.orders import CancelOrder
+from jobs.orders.add_catalogue import NewCustomer, Product
+from jobs.orders.requests import CancelOrder
 from worker.errors import LockstepError
 from worker.files import open_source, read_csv, read_json_lines
 

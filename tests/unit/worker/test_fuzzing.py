@@ -14,19 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from jobs.add_catalogue import NewCustomer, Product
-from jobs.orders import (
-    MAX_ID,
-    MAX_ORDERS,
-    MAX_QUANTITY,
-    CancelOrder,
-    Invalid,
-    Line,
-    PlaceOrder,
-    Restock,
-    ShipOrder,
-    outcomes,
-)
+from jobs.contract import MAX_ID, Invalid
+from jobs.orders.add_catalogue import NewCustomer, Product
+from jobs.orders.outcomes import outcomes
+from jobs.orders.requests import MAX_ORDERS, MAX_QUANTITY, CancelOrder, Line, PlaceOrder, Restock, ShipOrder
 from worker.errors import MOST_CHARACTERS, sentence
 from worker.queue import wire
 from worker.queue.results import read_result

@@ -7,7 +7,8 @@ from prometheus_client import REGISTRY, Counter
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from jobs.orders import Invalid, Outcome, Placed, Rejected
+from jobs.contract import Invalid, Outcome
+from jobs.orders.outcomes import Placed, Rejected
 from worker import metrics
 from worker.metrics import Histogram
 

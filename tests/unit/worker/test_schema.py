@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from jobs.orders import AnyOutcome, Outcome, Rejected
+from jobs.contract import Outcome
+from jobs.orders.outcomes import AnyOutcome, Rejected
 from worker.schema import wire_schema
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ from tests.offenders import assert_none
 from worker.database.named_statements import _JOBS, job_of, name_statement
 
 ALL_STATEMENTS: Final = [
-    statement for path in sorted(SQL.glob("*.sql")) for statement in load_statements(path.name).values()
+    statement for path in sorted(SQL.rglob("*.sql")) for statement in load_statements(str(path)).values()
 ]
 
 
@@ -38,7 +38,7 @@ def test_a_statement_that_the_server_has_cut_is_among_those_that_begin_alike() -
 
 def test_a_cut_text_that_may_be_several_statements_names_them_all() -> None:
     assert (
-        name_statement(f"UPDATE JSON_TABLE('{'1' * 3000}") == "move_balances or mark_enqueued or move_stock"
+        name_statement(f"UPDATE JSON_TABLE('{'1' * 3000}") == "mark_enqueued or move_balances or move_stock"
     )
 
 
@@ -51,7 +51,7 @@ def test_a_text_of_nobodys_has_no_name() -> None:
 
 def test_a_statement_that_tells_its_job_is_used_by_that_job_alone() -> None:
     assert _JOBS
-    jobs = {path.stem: path.read_text("utf-8") for path in (SQL.parent / "jobs").glob("*.py")}
+    jobs = {path.stem: path.read_text("utf-8") for path in (SQL.parent / "jobs").rglob("*.py")}
     users = {name: [job for job, text in jobs.items() if f'"{name}"' in text] for name in _JOBS}
     assert_none(
         f"{name} is said to be of {_JOBS[name]}, and is used by {', '.join(found) or 'no job'}"

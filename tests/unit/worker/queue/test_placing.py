@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.orders import PlaceOrder
-from jobs.place_orders import find_free
+from jobs.orders.place_orders import find_free
+from jobs.orders.requests import PlaceOrder
 from tests.shop import an_order
 from worker.database.transactions import Database
 from worker.queue import placing as module

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pymysql import err
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from jobs.orders import CancelOrder
+from jobs.orders.requests import CancelOrder
 from worker.database.retry import DatabaseError
 from worker.web.problems import Problem, problems
 

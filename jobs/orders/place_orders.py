@@ -8,14 +8,16 @@ from typing import Any
 from uuid import UUID
 
 from jobs.intake import end_staged
-from jobs.locks import free_customers, free_stock, lock_customers, lock_stock
-from jobs.orders import Placed, PlaceOrder, Rejected, Stock, decide
+from jobs.orders.decision import Stock, decide
+from jobs.orders.locks import free_customers, free_stock, lock_customers, lock_stock
+from jobs.orders.outcomes import Placed, Rejected
+from jobs.orders.requests import PlaceOrder
 from jobs.outbox import Event, record_events
 from jobs.transaction import Transaction, load_statements
 
-_ORDERS = load_statements("orders.sql")
-_STOCK = load_statements("stock.sql")
-_CUSTOMERS = load_statements("customers.sql")
+_ORDERS = load_statements("orders/orders.sql")
+_STOCK = load_statements("orders/stock.sql")
+_CUSTOMERS = load_statements("orders/customers.sql")
 
 LineRow = tuple[int, int, int]  # product, quantity, unit price in cents
 

@@ -1,12 +1,12 @@
 """Ship an order: from then on it cannot be cancelled."""
 
-from jobs.known_orders import KnownOrder
-from jobs.locks import lock_order
-from jobs.orders import AlreadyCancelled, NotFound, Shipped
+from jobs.orders.known_orders import KnownOrder
+from jobs.orders.locks import lock_order
+from jobs.orders.outcomes import AlreadyCancelled, NotFound, Shipped
 from jobs.outbox import Event, record_events
 from jobs.transaction import Transaction, load_statements
 
-_SET_ORDER_STATUS = load_statements("orders.sql")["set_order_status"]
+_SET_ORDER_STATUS = load_statements("orders/orders.sql")["set_order_status"]
 
 
 async def ship_order(

@@ -5,11 +5,11 @@ from uuid import UUID, uuid4
 
 from pydantic import Field, StringConstraints
 
-from jobs.orders import Conflict, Id, Request
-from jobs.storefront import Review, find_review
+from jobs.contract import Conflict, Id, Request
+from jobs.orders.storefront import Review, find_review
 from jobs.transaction import Reader, Transaction, load_statements
 
-_STOREFRONT = load_statements("storefront.sql")
+_STOREFRONT = load_statements("orders/storefront.sql")
 
 
 class WriteReview(Request):

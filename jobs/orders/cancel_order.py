@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from jobs.known_orders import KnownOrder, find_placed_order
-from jobs.locks import lock_customers, lock_order, lock_stock
-from jobs.orders import AlreadyShipped, Cancelled, NotFound, Rejected
+from jobs.orders.known_orders import KnownOrder, find_placed_order
+from jobs.orders.locks import lock_customers, lock_order, lock_stock
+from jobs.orders.outcomes import AlreadyShipped, Cancelled, NotFound, Rejected
 from jobs.outbox import Event, record_events
 from jobs.transaction import Reader, Row, Transaction, load_statements
 
-_ORDERS = load_statements("orders.sql")
-_MOVE_STOCK = load_statements("stock.sql")["move_stock"]
-_MOVE_BALANCES = load_statements("customers.sql")["move_balances"]
+_ORDERS = load_statements("orders/orders.sql")
+_MOVE_STOCK = load_statements("orders/stock.sql")["move_stock"]
+_MOVE_BALANCES = load_statements("orders/customers.sql")["move_balances"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
-from jobs.orders import Moment, Reason
+from jobs.contract import Moment
+from jobs.orders.outcomes import Reason
 from jobs.transaction import Parameters, Reader, Statement, load_statements
 
-_STOREFRONT = load_statements("storefront.sql")
+_STOREFRONT = load_statements("orders/storefront.sql")
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%f"  # all six digits, also of a whole second
 
 PAGE: Final = 20  # orders, or reviews

@@ -6,11 +6,12 @@ from uuid import UUID, uuid5
 
 from pydantic import Field
 
-from jobs.orders import MAX_ID, MAX_RESTOCK, Id, Request
+from jobs.contract import MAX_ID, Id, Request
+from jobs.orders.requests import MAX_RESTOCK
 from jobs.transaction import Transaction, load_statements
 
-_STOCK = load_statements("stock.sql")
-_ADD_CUSTOMERS = load_statements("customers.sql")["add_customers"]
+_STOCK = load_statements("orders/stock.sql")
+_ADD_CUSTOMERS = load_statements("orders/customers.sql")["add_customers"]
 _FIRST_RESTOCK: Final = UUID(
     "6b1e77a6-0f5c-5d0c-9a54-5f3f0d1f6a10"
 )  # namespace; the name is the product's id

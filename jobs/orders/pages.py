@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from jobs.transaction import Reader, load_statements
 
-_PAGES = load_statements("pages.sql")
+_PAGES = load_statements("orders/pages.sql")
 _END: Final = "f" * 32  # the last id that can be
 
 

@@ -1,10 +1,12 @@
 """Add stock to a product."""
 
-from jobs.locks import lock_stock
-from jobs.orders import Conflict, Restock, Restocked, UnknownProduct
+from jobs.contract import Conflict
+from jobs.orders.locks import lock_stock
+from jobs.orders.outcomes import Restocked, UnknownProduct
+from jobs.orders.requests import Restock
 from jobs.transaction import Reader, Transaction, load_statements
 
-_STOCK = load_statements("stock.sql")
+_STOCK = load_statements("orders/stock.sql")
 
 
 async def restock(transaction: Transaction, request: Restock) -> Restocked | UnknownProduct:

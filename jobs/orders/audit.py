@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.orders.pages import Page, pages_of_orders
 from jobs.outbox import KINDS_OF_STATUS
-from jobs.pages import Page, pages_of_orders
 from jobs.transaction import Reader, Row, Statement, load_statements
 
 PAGE: Final = 10_000  # orders, or rows of another table
@@ -21,7 +21,7 @@ INVARIANTS: Final = (
     "every_outcome_has_one_event",
     "reviews_are_counted",
 )
-_AUDIT = load_statements("audit.sql")
+_AUDIT = load_statements("orders/audit.sql")
 _OF_SMALL_TABLES: Final = ("stock_is_never_negative", "every_product_has_stock", "no_credit_limit_is_passed")
 _OF_A_PAGE: Final = ("totals_add_up", "every_outcome_has_one_event")
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 from uuid import UUID
 
-from jobs.locks import lock_orders
+from jobs.orders.locks import lock_orders
+from jobs.orders.pages import Page
 from jobs.outbox import KINDS_OF_STATUS, add_published_events
-from jobs.pages import Page
 from jobs.transaction import Reader, Row, Transaction, load_statements
 
-_PURGE = load_statements("purge.sql")
+_PURGE = load_statements("orders/purge.sql")
 _LIVE: Final = "placed"  # it may still be shipped or cancelled; every other status is final
 
 

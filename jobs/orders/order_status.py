@@ -9,22 +9,21 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.known_orders import KnownOrder, known_outcomes
-from jobs.orders import (
+from jobs.contract import Conflict, Outcome
+from jobs.orders.known_orders import KnownOrder, known_outcomes
+from jobs.orders.outcomes import (
     AlreadyCancelled,
     AlreadyShipped,
     Cancelled,
-    Conflict,
-    Outcome,
     Placed,
-    PlaceOrder,
     PlaceOutcome,
     Rejected,
     Shipped,
 )
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Reader, Row, load_statements
 
-_STATUS = load_statements("order_status.sql")
+_STATUS = load_statements("orders/order_status.sql")
 Ask = Literal["cancel", "ship"]
 Decided = Cancelled | AlreadyCancelled | Shipped | AlreadyShipped
 _DECIDED: Final[Mapping[tuple[Ask, str], type[Decided]]] = {

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from jobs.transaction import Reader, load_statements
 
-_PRODUCTS = load_statements("stock.sql")
+_PRODUCTS = load_statements("orders/stock.sql")
 
 
 async def product_names(reader: Reader, product_ids: Collection[int]) -> dict[int, str]:

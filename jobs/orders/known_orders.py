@@ -4,20 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from jobs.orders import (
-    Cancelled,
-    Conflict,
-    NotFound,
-    Placed,
-    PlaceOrder,
-    PlaceOutcome,
-    Reason,
-    Rejected,
-    Shipped,
-)
+from jobs.contract import Conflict
+from jobs.orders.outcomes import Cancelled, NotFound, Placed, PlaceOutcome, Reason, Rejected, Shipped
+from jobs.orders.requests import PlaceOrder
 from jobs.transaction import Reader, load_statements
 
-_KNOWN_ORDERS = load_statements("orders.sql")["known_orders"]
+_KNOWN_ORDERS = load_statements("orders/orders.sql")["known_orders"]
 
 
 @dataclass(frozen=True, slots=True)
