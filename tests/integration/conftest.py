@@ -150,6 +150,7 @@ async def make_worker(make_pool: MakePool, settings: Settings) -> AsyncIterator[
 def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is not woken sleeps for longer than a test lasts."""
     monkeypatch.setattr(paged_redis, "LOOK_SECONDS", NEVER)
+    monkeypatch.setattr(paged_redis, "LONGEST_LOOK_SECONDS", NEVER)
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 2 * NEVER)
 
 

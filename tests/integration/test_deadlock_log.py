@@ -1,8 +1,8 @@
 import asyncio
 
 import structlog
-from jobs.orders.locks import lock_stock
 
+from jobs.orders.locks import lock_stock
 from jobs.transaction import Transaction
 from tests.asking import Session, until, until_waiting
 from tests.shop import open_shop

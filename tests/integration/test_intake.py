@@ -183,7 +183,7 @@ async def test_an_order_that_was_invalid_can_be_staged_again_when_it_is_mended(
     await until(placed, "the mended order")
 
 
-async def test_the_next_look_after_its_commit_enqueues_an_order_and_looks_are_a_tenth_of_a_second_apart(
+async def test_the_next_look_after_its_commit_enqueues_an_order_and_looks_are_half_a_second_apart_at_most(
     session: Session, make_intake: MakeIntake, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One by one, so that the sweeper rests before each. A look that began before the commit may miss it."""
@@ -213,8 +213,9 @@ async def test_the_next_look_after_its_commit_enqueues_an_order_and_looks_are_a_
         committed_in = looks
         await until_queued(redis, count)
         assert enqueued_by[str(order.order_id)] <= committed_in + 1
-    assert rests == {0, module.LOOK_SECONDS}, "none after a look that has found something"
-    assert module.LOOK_SECONDS <= 0.25, "as the README says"
+    rests.discard(0)  # after a look that has found something
+    assert min(rests) == module.LOOK_SECONDS == 0.1
+    assert max(rests) <= module.SELDOM_SECONDS == 0.5, "as the README says"
 
 
 @pytest.mark.both_isolations

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 from arq.connections import ArqRedis
-from jobs.orders.locks import lock_stock
 from prometheus_client import REGISTRY
 
 from jobs.intake import stage
+from jobs.orders.locks import lock_stock
 from jobs.transaction import Statement, Transaction
 from tests.asking import Session, until, until_waiting
 from tests.integration.conftest import MakeIntake, MakeWorker

@@ -15,6 +15,7 @@ from tests.shop import an_order, open_shop
 from worker.client import OrderClient
 from worker.database.transactions import Database
 from worker.queue import room, wire
+from worker.queue.batch_size import MOST
 from worker.settings import Settings
 
 
@@ -40,8 +41,9 @@ async def test_it_claims_as_many_jobs_as_there_is_room_for_and_no_more(
 async def test_it_claims_a_few_bytes_and_a_job_that_is_larger_runs_too(
     redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker
 ) -> None:
-    jobs = Jobs()
-    worker = make_worker(database, pool=make_pool(), functions=functions(place_orders=jobs.run))
+    jobs, pool = Jobs(), make_pool()
+    pool.room.batch.now = MOST
+    worker = make_worker(database, pool=pool, functions=functions(place_orders=jobs.run))
     sizes = [room.MAX_BYTES // 4 - 200] * 9 + [room.MAX_BYTES * 2] + [10] * 20
     await wire.enqueue(
         redis,
@@ -120,9 +122,11 @@ async def test_told_to_stop_it_finishes_what_it_runs_and_claims_no_more(
 
 
 async def test_many_orders_of_the_same_page_share_transactions(
-    redis: ArqRedis, database: Database, make_worker: MakeWorker, settings: Settings
+    redis: ArqRedis, database: Database, make_pool: MakePool, make_worker: MakeWorker, settings: Settings
 ) -> None:
     await open_shop(database, {1: MAX_ORDERS})
+    pool = make_pool()
+    pool.room.batch.now = MOST
     orders = [an_order({1: 1}, order_id=uuid4()) for _ in range(200)]
     transactions = 0
     transact = database.transact
@@ -135,7 +139,7 @@ async def test_many_orders_of_the_same_page_share_transactions(
     database.transact = counted  # type: ignore[method-assign]  # counts what the worker does
     async with OrderClient.connect(settings.redis_url) as client:
         receipts = [receipt async for receipt in client.place_many(orders, chunk=1)]
-        await make_worker(database).main()
+        await make_worker(database, pool=pool).main()
         assert {(await receipt.outcome(timeout=PATIENCE_SECONDS)).status for receipt in receipts} == {
             "placed"
         }

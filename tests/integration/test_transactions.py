@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
-from jobs.orders.locks import lock_stock
 
+from jobs.orders.locks import lock_stock
 from jobs.transaction import Statement, Transaction, load_statements
 from tests.asking import Session, until, until_gone, until_waiting
 from tests.integration.patience import ENDLESS, NEVER

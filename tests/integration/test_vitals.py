@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from arq.connections import ArqRedis
-from jobs.orders.locks import lock_stock
 
+from jobs.orders.locks import lock_stock
 from jobs.transaction import Transaction
 from tests.asking import Session, until, until_waiting
 from tests.integration.conftest import MakeWorker

@@ -24,7 +24,7 @@ from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation
 from worker.errors import LockstepError, sentence
 from worker.queue import wire
-from worker.queue.crew import Crew
+from worker.queue.crew import Crew, Looks
 from worker.queue.dead_letters import A_BUG, dead_letter
 
 logger = structlog.get_logger()
@@ -34,7 +34,8 @@ BATCH: Final = 300  # orders of one sweep: its rows are locked for some 10 ms
 MAX_QUEUED: Final = 100_000
 # A job may stay in the queue for ever; after as long, what it has hidden is enqueued once more, to no harm.
 LONGEST_WAIT_SECONDS: Final = 3600
-LOOK_SECONDS: Final = 0.25  # between two looks of all workers
+LOOK_SECONDS: Final = 0.1  # between two looks of all workers, at first
+SELDOM_SECONDS: Final = 0.5  # and after some seconds without an order
 LONGEST_LOOK_SECONDS: Final = 1.0  # and of one of them
 REST_SECONDS: Final = 1.0  # while a server is away or the queue is long
 STOP_SECONDS: Final = 5.0  # for a sweep that has begun: what it has marked would be enqueued late
@@ -54,7 +55,7 @@ class Intake:
         keep_outcome_seconds: int,
     ) -> None:
         self._database = database
-        self._crew = crew
+        self._looks = Looks(crew, soon=LOOK_SECONDS, seldom=SELDOM_SECONDS, longest=LONGEST_LOOK_SECONDS)
         self._redis = redis
         self._overdue_seconds = overdue_seconds
         self._keep_outcome_seconds = keep_outcome_seconds
@@ -105,7 +106,7 @@ class Intake:
         now = asyncio.get_running_loop().time()
         look_for_lost = work.overdue and now >= self._look_for_lost_at
         if not (work.staged or look_for_lost):
-            return self._crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
+            return self._looks.rest()
         if await self._redis.zcard(self._redis.default_queue_name) >= MAX_QUEUED:
             return REST_SECONDS
         new = await self._take_over(partial(lock_staged, size=BATCH)) if work.staged else 0
@@ -114,7 +115,10 @@ class Intake:
             logger.warning("Redis had lost staged orders: enqueued again", orders=lost)
         elif look_for_lost:  # they wait in a long queue
             self._look_for_lost_at = now + REST_SECONDS
-        return 0 if new or lost else self._crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
+        if new or lost:
+            self._looks.found()
+            return 0
+        return self._looks.rest()
 
     async def _overdue(self) -> Take:
         """What is older than the oldest job by so much: what is younger may be behind it, in a bulk job that hides its ids."""

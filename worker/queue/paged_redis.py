@@ -17,15 +17,16 @@ from redis.asyncio.client import Pipeline
 from worker.queue.background import Background
 from worker.queue.claims import LEASE_SECONDS, Claimed, claim, give_back, renew
 from worker.queue.connection import connection_pool
-from worker.queue.crew import Crew
+from worker.queue.crew import Crew, Looks
 from worker.queue.endings import Command, Ending, end_together, failed, fault_of
 from worker.queue.room import Room
 from worker.queue.wire import EXPIRES_MS, QUEUE_ERRORS, WAKE_SUFFIX, deserialize_job, serialize
 
 logger = structlog.get_logger()
 
-# Between two looks of all idle workers, and of one of them: jobs of clients that do not wake a worker start this late.
-LOOK_SECONDS: Final = 0.25
+# Between two looks of all idle workers, at first, and of one of them, or after some seconds without a job: jobs of
+# clients that do not wake a worker start this late.
+LOOK_SECONDS: Final = 0.1
 LONGEST_LOOK_SECONDS: Final = 0.5
 # Without room for a job, arq has its cron jobs, aborts and health to see to.
 FULL_SECONDS: Final = 0.5
@@ -39,6 +40,9 @@ class PagedRedis(ArqRedis):
         super().__init__(*arguments, **options)
         self.room = Room()
         self.crew = Crew()
+        self._looks = Looks(
+            self.crew, soon=LOOK_SECONDS, seldom=LONGEST_LOOK_SECONDS, longest=LONGEST_LOOK_SECONDS
+        )
         self._queue = self.default_queue_name
         self._waiting: dict[str, Claimed] = {}  # until arq starts them
         self._running: dict[str, Claimed] = {}
@@ -125,7 +129,7 @@ class PagedRedis(ArqRedis):
         await self._claim(due_ms, most)
         if self._waiting:
             return
-        seconds = self.crew.rest(LOOK_SECONDS, LONGEST_LOOK_SECONDS)
+        seconds = self._looks.rest()
         # redis-py's type knows whole seconds only
         if await cast("Any", self).blpop(self._queue + WAKE_SUFFIX, seconds):
             await self._claim(timestamp_ms(), most)
@@ -149,6 +153,7 @@ class PagedRedis(ArqRedis):
             else:
                 self._waiting[job.job_id.decode()] = job
         if claimed:
+            self._looks.found()
             self._renewing.wake()
 
     def _has(self, job: Claimed) -> bool:

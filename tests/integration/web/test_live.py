@@ -16,9 +16,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from arq.worker import Worker
-from jobs.orders.locks import lock_stock
 
 from jobs.api_keys import add_key, new_key
+from jobs.orders.locks import lock_stock
 from jobs.orders.requests import PlaceOrder, Restock
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting

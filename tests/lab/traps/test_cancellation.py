@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from jobs.orders.locks import lock_stock
 
+from jobs.orders.locks import lock_stock
 from jobs.transaction import Transaction
 from tests.asking import PATIENCE_SECONDS, Session, until_gone, until_waiting, waiting_sessions
 from tests.lab.traps.bare import (

@@ -2,9 +2,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from jobs.orders.locks import lock_customers, lock_order, lock_stock
 
 from jobs.orders.decision import Customer, Stock
+from jobs.orders.locks import lock_customers, lock_order, lock_stock
 from jobs.transaction import Parameters, Row, Statement
 from tests.unit.jobs.recording import RecordingTransaction
 
