@@ -9,9 +9,9 @@ MOST_SECONDS: Final = 0.5
 
 
 class BatchSize:
-    """Half as many after a batch that took too long, twice as many after a full one that was quick.
+    """Half as many after a batch that took too long; after a full one that was quick, as many as half the time is enough for.
 
-    The first holds as few as possible: how fast this machine is shows after it, and three quick ones make it full size.
+    The first holds as few as possible: how fast this machine is shows after it.
     """
 
     def __init__(self, now: int = LEAST) -> None:
@@ -22,7 +22,8 @@ class BatchSize:
         if seconds > MOST_SECONDS:
             self.now = max(LEAST, self.now // 2)
         elif requests >= self.now and seconds < MOST_SECONDS / 2:
-            self.now = min(MOST, 2 * self.now)
+            enough = requests * MOST_SECONDS / 2 / max(seconds, MOST_SECONDS / 1000)
+            self.now = min(MOST, int(enough))
 
     def shrink(self) -> None:
         """A batch waited in vain for a row: the next ones hold as few as possible."""

@@ -6,14 +6,21 @@ SLOW = 1.01 * MOST_SECONDS
 QUICK = MOST_SECONDS / 10
 
 
-def test_it_begins_with_the_least_and_has_full_size_after_three_quick_batches() -> None:
+def test_it_begins_with_the_least_and_has_full_size_after_a_quick_batch() -> None:
     size = BatchSize()
-    sizes = [size.now]
-    for _ in range(4):
-        size.took(size.now, QUICK)
-        sizes.append(size.now)
-    assert sizes == [LEAST, 120, 240, MOST, MOST]
-    assert (LEAST, MOST) == (60, 300)
+    assert size.now == LEAST == 60
+    size.took(LEAST, QUICK)
+    assert size.now == MOST == 300
+    size.took(MOST, 0)
+    assert size.now == MOST
+
+
+def test_after_a_full_batch_it_is_as_many_as_would_take_half_the_time_at_its_pace() -> None:
+    size = BatchSize()
+    size.took(LEAST, MOST_SECONDS / 4)
+    assert size.now == 2 * LEAST
+    size.took(2 * LEAST, 0.4 * MOST_SECONDS)
+    assert size.now == 150
 
 
 def test_it_is_halved_after_a_batch_that_took_too_long_and_never_below_the_least() -> None:
