@@ -98,7 +98,7 @@ async def on_startup(ctx: dict[Any, Any]) -> None:
     )
     ctx[DEAD_LETTERS_KEY] = dead_letters = DeadLetters(database, ctx["redis"])
     stream = EventStream(_settings.redis_url, _settings.events_stream, _settings.events_kept)
-    relay = Relay(database, stream)
+    relay = Relay(database, stream, ctx["redis"].crew)
     intake = Intake(
         database,
         ctx["redis"],

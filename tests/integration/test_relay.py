@@ -24,6 +24,7 @@ from tests.integration.patience import NEVER
 from tests.shop import an_order, broken_invariants, open_shop
 from worker.database.transactions import Database
 from worker.queue import relay as module
+from worker.queue.crew import Crew
 from worker.queue.event_stream import EventStream
 from worker.queue.idempotency import place_once
 from worker.queue.relay import GATHER_SECONDS, IDLE_SECONDS, Relay
@@ -164,11 +165,34 @@ async def test_another_relay_takes_other_events_but_none_of_an_order_that_is_in_
         await place(database, second)
         await other.relay_batch()
         assert [entry["order_id"] for entry in await entries(redis)] == [str(second.order_id)]
-        assert await other.relay_batch() == IDLE_SECONDS, "one relay is enough"
+        assert await other.relay_batch() == GATHER_SECONDS, "one relay is enough"
+        assert await other.relay_batch() == IDLE_SECONDS, "there is nothing else"
         assert len(await entries(redis)) == 1
     await other.relay_batch()
     told = [(entry["order_id"], entry["kind"]) for entry in await entries(redis)]
     assert told[1:] == [(str(first.order_id), "order.placed"), (str(first.order_id), "order.cancelled")]
+
+
+async def test_what_another_relay_holds_is_passed_over_if_it_still_holds_it_at_the_next_look(
+    database: Database, redis: ArqRedis, stream: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One relay at work is enough; one that hangs must not stop the others."""
+    monkeypatch.setattr(module, "MAX_EVENTS", 1)
+    await open_shop(database, {1: 5})
+    first, second = an_order({1: 1}), an_order({1: 1})
+    await place(database, first)
+    crew = Crew()
+    crew.size = 4
+    other = Relay(database, stream, crew)
+    async with a_relay_that_holds_its_batch(database, stream):
+        await place(database, second)
+        assert await other.relay_batch() == 4 * GATHER_SECONDS, "relays look by turns"
+        assert not await entries(redis)
+        await other.relay_batch()
+        assert [entry["order_id"] for entry in await entries(redis)] == [str(second.order_id)]
+        assert await other.relay_batch() == IDLE_SECONDS
+    assert await other.relay_batch() in {GATHER_SECONDS, IDLE_SECONDS}
+    assert len(await entries(redis)) == 2
 
 
 async def test_an_order_whose_first_event_could_not_be_published_keeps_its_order(

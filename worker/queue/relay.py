@@ -20,6 +20,7 @@ from worker import metrics
 from worker.database.retry import DatabaseError
 from worker.database.transactions import Database, Isolation, Look
 from worker.queue.background import Background
+from worker.queue.crew import Crew
 
 logger = structlog.get_logger()
 
@@ -47,13 +48,16 @@ class Stream(Protocol):
 class Relay:
     """Publishes what this worker, and any other, has recorded."""
 
-    def __init__(self, database: Database, stream: Stream) -> None:
+    def __init__(self, database: Database, stream: Stream, crew: Crew | None = None) -> None:
+        """`crew`: the workers that have a relay each; absent: this one alone."""
         self._database = database
+        self._crew = crew or Crew()
         self._stream = stream
         self._background = Background(self._work)
         self._has_begun = False
         self._is_empty = False  # the outbox, when it last looked
         self._last_id = 0
+        self._held_id = 0  # the first event that another relay held at the last look; 0: none
         self._swept_at = float("-inf")
         self._troubled = False
         self.lag_seconds = 0.0  # the age of the oldest event that waits, when this relay last looked
@@ -87,17 +91,22 @@ class Relay:
             self._tell(None)
             if rest_seconds:
                 await asyncio.sleep(rest_seconds)
+                if self._held_id:
+                    continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(IDLE_SECONDS):
                         await self._database.committed.wait()
 
     async def relay_batch(self) -> float:
-        """Publish the oldest events that no other relay has in hand; for how long to leave it at that."""
+        """Publish the oldest events that no other relay holds; for how long to rest then.
+
+        Another relay at work is enough: what it holds is passed over only if it holds the same at the next look.
+        """
         look = Look(self._database)
         ready = await next_events(look, after=self._start(), size=MAX_EVENTS)
         self._measure(ready)
         self._is_empty = not ready
-        rest_seconds = GATHER_SECONDS
+        first_id = ready[0].event_id if ready else 0
         while ready:
             ids = list(_as_many_as_fit(ready))
             events = await self._database.transact(
@@ -107,11 +116,15 @@ class Relay:
                 attempts_seconds=0,
             )
             if events:
+                self._held_id = 0 if ids[0] == first_id else first_id
                 self._last_id = max(self._last_id, events[-1].event_id)
                 return 0 if len(ids) < len(ready) or len(ready) == MAX_EVENTS else GATHER_SECONDS
-            rest_seconds = IDLE_SECONDS  # another relay is at work, and one is enough
+            if self._held_id != first_id:
+                self._held_id = first_id
+                return self._crew.rest(GATHER_SECONDS, IDLE_SECONDS)
             ready = await next_events(look, after=ids[-1], size=MAX_EVENTS)
-        return rest_seconds
+        self._held_id = first_id
+        return IDLE_SECONDS if first_id else GATHER_SECONDS
 
     async def _publish(self, transaction: Transaction, event_ids: list[int]) -> list[RecordedEvent]:
         events = await lock_events(transaction, event_ids)
