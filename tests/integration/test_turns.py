@@ -19,6 +19,7 @@ from worker.queue.turns import RedisTurns
 from worker.settings import Settings
 
 TURN_SECONDS: Final = module.TURN_SECONDS  # as in production
+KEEP_SECONDS: Final = module.KEEP_SECONDS
 AT_A_TIME: Final = module.AT_A_TIME
 TURN: Final = f"{QUEUE}:turn"
 WAITING: Final = f"{QUEUE}:turn:waiting"
@@ -178,6 +179,7 @@ async def test_the_turn_of_a_holder_that_says_nothing_any_more_expires(
 ) -> None:
     """After SIGKILL, or behind a dead network. If it comes back, it takes the turn from no other."""
     monkeypatch.setattr(module, "TURN_SECONDS", 0.1)
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0)
     silent = Visit(make_turns())
     await silent.begins()
     monkeypatch.setattr(module, "TURN_SECONDS", NEVER)
@@ -195,6 +197,31 @@ async def test_the_turn_of_a_holder_that_says_nothing_any_more_expires(
     await last.begins()
     await last.ends()
     assert TURN_SECONDS + module.LOOK_SECONDS < 1
+
+
+async def test_a_holder_that_lives_keeps_its_turn_for_some_seconds_and_no_longer(
+    redis: ArqRedis, make_turns: MakeTurns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A starved batch, behind which another would only wait for its rows; one that hangs lets others in."""
+    assert KEEP_SECONDS + TURN_SECONDS + module.LOOK_SECONDS < 3
+    monkeypatch.setattr(module, "TURN_SECONDS", 1)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "KEEP_SECONDS", 1)
+    holder = Visit(make_turns())
+    await holder.begins()
+    ((_, given_until),) = await redis.zrange(TURN, 0, -1, withscores=True)
+    other = Visit(make_turns())
+
+    async def kept() -> bool:
+        ((_, until_ms),) = await redis.zrange(TURN, 0, -1, withscores=True)
+        return bool(until_ms > given_until)
+
+    await until(kept, "the turn to be kept")
+    assert not other.begun.is_set()
+    await other.begins()
+    assert not holder.task.done()
+    await other.ends()
+    await holder.ends()
 
 
 async def test_a_redis_that_is_emptied_while_workers_wait_holds_none_up(

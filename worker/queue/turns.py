@@ -10,6 +10,7 @@ Turns are for speed only: a batch that cannot have one runs without it, and row 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -24,9 +25,12 @@ logger = structlog.get_logger()
 
 AT_A_TIME: Final = 2
 TURN_SECONDS: Final = (
-    0.7  # then it is the next one's: a batch that is starved, or whose worker has died, lets others in
+    0.7  # after its holder was last heard of, it is the next one's: that worker may have died
 )
-LOOK_SECONDS: Final = 0.25  # how often those who wait see whether a turn has run out
+KEEP_SECONDS: Final = 2.0  # for so long its holder keeps it: a batch that hangs lets others in
+LOOK_SECONDS: Final = (
+    0.25  # how often a holder is heard of, and those who wait see whether a turn has run out
+)
 ANSWER_SECONDS: Final = 3.0  # no batch waits longer for Redis itself, and a starved worker is slow to hear it
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
@@ -61,6 +65,10 @@ redis.call('EXPIRE', waiting, 60)
 give()
 return redis.call('ZSCORE', turn, worker) and 1 or 0
 """
+# Its holder lives.
+_KEEP: Final = f"""{_NEXT}
+if redis.call('ZSCORE', turn, worker) then have(worker) end
+"""
 _PASS_ON: Final = f"""{_NEXT}
 redis.call('LREM', waiting, 0, worker)
 redis.call('ZREM', turn, worker)
@@ -86,6 +94,7 @@ class RedisTurns:
         self._worker = uuid4().hex
         self._turn = f"{queue_name}:turn"
         self._ask = self._redis.register_script(_ASK)
+        self._keep = self._redis.register_script(_KEEP)
         self._pass_on = self._redis.register_script(_PASS_ON)
         self._channel = self._redis.pubsub(ignore_subscribe_messages=True)
         self._passing: asyncio.Task[None] | None = None
@@ -97,9 +106,12 @@ class RedisTurns:
         if self._passing:
             await self._passing
         await self._unless_redis_is_down(self._wait)
+        keeping = asyncio.create_task(self._keep_it())
         try:
             yield
-        finally:  # in the background: the next worker waits for it, and no job of this one
+        finally:
+            keeping.cancel()
+            # In the background: the next worker waits for it, and no job of this one.
             self._passing = asyncio.create_task(self._unless_redis_is_down(self._leave))
 
     async def close(self) -> None:
@@ -117,6 +129,11 @@ class RedisTurns:
                 await self._channel.get_message(timeout=ANSWER_SECONDS)  # that it is subscribed
         while not await self._run(self._ask):
             await self._channel.get_message(timeout=LOOK_SECONDS)
+
+    async def _keep_it(self) -> None:
+        for _ in range(int(KEEP_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._unless_redis_is_down(partial(self._run, self._keep))
 
     async def _leave(self) -> None:
         await self._run(self._pass_on)
