@@ -12,6 +12,9 @@ from worker.queue.background import Background
 from worker.queue.wire import deserialize
 
 POLL_SECONDS: Final = 0.02
+# With thousands of jobs, or little CPU, the rest is so many times as long as the look was, up to this.
+REST_TIMES: Final = 4
+LONGEST_POLL_SECONDS: Final = 2.0
 CHECK_SECONDS: Final = (
     0.25  # how often all jobs are looked for in the queue, too: it is seldom that Redis forgets one
 )
@@ -80,9 +83,10 @@ class Results:
             try:
                 await self._look(list(dict.fromkeys(new)), is_check=True)
                 if clock() >= poll_at:
-                    is_check = clock() >= check_at
+                    is_check, began = clock() >= check_at, clock()
                     await self._look(list(self._waiting), is_check=is_check)
-                    poll_at = clock() + POLL_SECONDS
+                    rest_seconds = min(LONGEST_POLL_SECONDS, REST_TIMES * (clock() - began))
+                    poll_at = clock() + max(POLL_SECONDS, rest_seconds)
                     check_at = clock() + CHECK_SECONDS if is_check else check_at
             except Exception as error:  # noqa: BLE001  # an outage: whoever waits is told
                 self._fail(error)

@@ -5,7 +5,14 @@ from typing import Any, cast
 import pytest
 from arq.connections import ArqRedis
 
-from worker.queue.results import Result, Results, read_result
+from worker.queue.results import (
+    LONGEST_POLL_SECONDS,
+    POLL_SECONDS,
+    REST_TIMES,
+    Result,
+    Results,
+    read_result,
+)
 from worker.queue.wire import serialize
 
 DONE = {"f": "place_order", "a": [{"order_id": "x"}], "k": {}, "s": True, "r": {"status": "placed"}}
@@ -55,3 +62,22 @@ async def test_a_waiter_that_is_cancelled_while_redis_answers_stays_cancelled(
     assert isinstance(answers[0], asyncio.CancelledError)
     assert answers[1] == (error or read_result(serialize(DONE)))
     await results.stop()
+
+
+async def test_the_longer_a_look_takes_the_longer_the_rest_behind_it() -> None:
+    """A client with thousands of waiters, or with little CPU, would do nothing but look."""
+    look_seconds, looks = 2 * POLL_SECONDS, 5
+
+    class SlowRedis(FakeRedis):
+        async def mget(self, keys: Sequence[str]) -> list[bytes]:
+            begun.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(look_seconds)
+            done = len(begun) > looks
+            return [serialize(DONE) if done else None for _ in keys]  # type: ignore[misc]  # as Redis answers
+
+    begun: list[float] = []
+    results = Results(cast("ArqRedis", SlowRedis(lambda: None)))
+    await results.of("a job")
+    await results.stop()
+    assert begun[-1] - begun[1] >= (looks - 1) * (1 + REST_TIMES) * look_seconds
+    assert REST_TIMES * look_seconds < LONGEST_POLL_SECONDS
