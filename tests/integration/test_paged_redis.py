@@ -92,7 +92,7 @@ def looking(make_pool: MakePool) -> Looking:
 async def test_a_job_of_a_client_that_wakes_no_worker_starts_with_the_next_look(
     redis: ArqRedis, looking: Looking, database: Database, make_worker: MakeWorker
 ) -> None:
-    """By arq's own enqueue_job, after a worker has looked: it is found after one wait of LOOK_SECONDS."""
+    """By arq's own enqueue_job, after a worker has looked: it is found after one wait."""
     for job_id in map(str, range(3)):
         looking.meanwhile = partial(redis.enqueue_job, wire.RESTOCK, "request", _job_id=job_id)
         looking.waits.clear()
@@ -100,7 +100,7 @@ async def test_a_job_of_a_client_that_wakes_no_worker_starts_with_the_next_look(
         worker = make_worker(database, pool=looking, functions=functions(restock=nothing), burst=False)
         async with running(worker):
             await until_done(redis, [job_id])
-        assert looking.waits[0] == LOOK_SECONDS
+        assert LOOK_SECONDS <= looking.waits[0] <= LONGEST_LOOK_SECONDS
         assert looking.found[job_id] == looking.looks[1]
     assert (LOOK_SECONDS, LONGEST_LOOK_SECONDS) == (0.1, 0.5), "as docs/wire.md says"
 
