@@ -8,6 +8,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, retry_key_prefix
 from arq.utils import timestamp_ms
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.asking import PATIENCE_SECONDS, Session, until, until_waiting
 from tests.integration.conftest import QUEUE, MakeWorker, functions, running
@@ -176,7 +177,7 @@ async def test_a_redis_that_fails_ends_no_renewals(
     make_worker: MakeWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    jobs, failures = Jobs(), [ConnectionError("gone"), ConnectionError("gone")]
+    jobs, failures = Jobs(), [ConnectionError("gone"), RedisConnectionError("gone")]
     monkeypatch.setattr(paged_redis, "RENEW_SECONDS", A_MOMENT)
     renew = claims.renew
 

@@ -171,7 +171,7 @@ class PagedRedis(ArqRedis):
                 continue
             try:
                 await renew(self, self._queue, held)
-            except QUEUE_ERRORS as error:
+            except (*QUEUE_ERRORS, OSError) as error:
                 logger.warning("leases are not renewed", error=f"{type(error).__name__}: {error}")
 
 
