@@ -199,14 +199,12 @@ async def test_the_turn_of_a_holder_that_says_nothing_any_more_expires(
     assert TURN_SECONDS + module.LOOK_SECONDS < 1
 
 
-async def test_a_holder_that_lives_keeps_its_turn_for_some_seconds_and_no_longer(
+async def test_a_holder_that_lives_keeps_its_turn(
     redis: ArqRedis, make_turns: MakeTurns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A starved batch, behind which another would only wait for its rows; one that hangs lets others in."""
-    assert KEEP_SECONDS + TURN_SECONDS + module.LOOK_SECONDS < 3
-    monkeypatch.setattr(module, "TURN_SECONDS", 1)
+    """A starved batch, for example: another would only wait for its rows."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(module, "KEEP_SECONDS", 1)
+    monkeypatch.setattr(module, "KEEP_SECONDS", NEVER)
     holder = Visit(make_turns())
     await holder.begins()
     ((_, given_until),) = await redis.zrange(TURN, 0, -1, withscores=True)
@@ -218,6 +216,21 @@ async def test_a_holder_that_lives_keeps_its_turn_for_some_seconds_and_no_longer
 
     await until(kept, "the turn to be kept")
     assert not other.begun.is_set()
+    await holder.ends()
+    await other.begins()
+    await other.ends()
+
+
+async def test_a_batch_that_hangs_keeps_its_turn_for_some_seconds_only(
+    make_turns: MakeTurns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert KEEP_SECONDS + TURN_SECONDS + module.LOOK_SECONDS < 3
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.1)
+    holder = Visit(make_turns())
+    await holder.begins()
+    other = Visit(make_turns())
     await other.begins()
     assert not holder.task.done()
     await other.ends()
