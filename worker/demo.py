@@ -192,7 +192,7 @@ async def _watch(
                 killed_at = time.time()
                 workers.start()
                 progress.print(
-                    "worker 1 killed with SIGKILL, worker 3 started\nwhat worker 1 was running runs again within 15 s"
+                    "worker 1 killed with SIGKILL, worker 3 started\nwhat worker 1 was running runs again within 16 s"
                 )
             workers.check_alive(2)
     return killed_at
