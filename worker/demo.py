@@ -79,7 +79,8 @@ class Workers:
         first = self.processes[0]
         while await queued():
             first.send_signal(signal.SIGSTOP)
-            if await claimed_by(first.pid):
+            # What it has sent to Redis just before may be done after the first look, and be done by the second.
+            if await claimed_by(first.pid) and await claimed_by(first.pid):
                 break
             first.send_signal(signal.SIGCONT)
             await asyncio.sleep(MOMENT_SECONDS)
