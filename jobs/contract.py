@@ -1,4 +1,4 @@
-"""What every request and every outcome is, whatever the job."""
+"""What every request and every outcome has, of any job."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
@@ -7,7 +7,6 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_ID: Final = 2**63 - 1  # every language's signed 64-bit integer holds it
-
 YEARS: Final = range(1970, 9999)  # DATETIME holds them, and so does every language's clock
 
 
@@ -22,12 +21,11 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
-
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class Request(BaseModel):
-    """What somebody asks for. Unknown fields are refused; so is a number in a string."""
+    """What a caller asks for. Unknown fields are refused; so is a number in a string."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

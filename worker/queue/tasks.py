@@ -237,9 +237,8 @@ async def _lose_nothing(ctx: Context, job: str, work: Awaitable[Result]) -> Resu
             defer_seconds=round(seconds, 2),
         )
         task = asyncio.current_task()
-        if (
-            task and task.cancelling()
-        ):  # the worker stops: Python 3.11's wait_for does not look at how this task ends
+        # The worker stops: Python 3.11's wait_for does not look at how this task ends.
+        if task and task.cancelling():
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise Retry(defer=seconds) from error
 

@@ -24,13 +24,11 @@ from worker.queue.wire import QUEUE_ERRORS
 logger = structlog.get_logger()
 
 AT_A_TIME: Final = 2
-TURN_SECONDS: Final = (
-    0.7  # after its holder was last heard of, it is the next one's: that worker may have died
-)
+# After its holder was last heard of, a turn is the next one's: that worker may have died.
+TURN_SECONDS: Final = 0.7
 KEEP_SECONDS: Final = 2.0  # for so long its holder keeps it: a batch that hangs lets others in
-LOOK_SECONDS: Final = (
-    0.25  # how often a holder is heard of, and those who wait see whether a turn has run out
-)
+# How often a holder is heard of, and those who wait see whether a turn has run out.
+LOOK_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 3.0  # no batch waits longer for Redis itself, and a starved worker is slow to hear it
 REST_SECONDS: Final = 1.0  # after a failure no batch even asks
 _REDIS_ERRORS: Final = (*QUEUE_ERRORS, OSError)  # TimeoutError is one
